@@ -1,0 +1,223 @@
+"""One step from probe to its final state."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, TypeVar
+
+from bootstrap.engine.context import RunContext
+from bootstrap.engine.events import ActionEnded, ActionRunning, ActionStarted, StepFailed, UnexpectedError
+from bootstrap.engine.machine import State
+from bootstrap.engine.step import Action, Conflict, Done, Skip, Step, ToDo
+from bootstrap.engine.verdict import ActionRecord, Failure
+from bootstrap.engine.waiting import HEARTBEAT_SECONDS, StoppedError
+from bootstrap.host.commands import CommandError
+from bootstrap.host.errors import FirstlightError, InputError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bootstrap.engine.course import Course
+    from bootstrap.engine.proof import Proof
+    from bootstrap.engine.scene import Scene
+
+FactsT = TypeVar("FactsT")
+ValueT = TypeVar("ValueT")
+
+
+class ConflictError(InputError):
+    """A probe found something that must not be touched."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        super().__init__(conflict.fact, conflict.problems, cause=conflict.cause, remedy=conflict.remedy)
+        self.exit_code = conflict.exit_code
+
+
+class AbortedError(Exception):
+    """The step is left between two of its actions, because the run stops."""
+
+
+class Driver:
+    """Takes one step to a final state.
+
+    Args:
+        course: the step, pending.
+        scene: what the run's steps share.
+    """
+
+    def __init__(self, course: Course, scene: Scene) -> None:
+        self._course = course
+        self._scene = scene
+        self._path = course.node.path
+        self._context = RunContext(scene, course)
+
+    def drive(self, *, acting: bool) -> None:
+        """To the end, whatever the step's functions raise.
+
+        Args:
+            acting: false when the step was not selected and is only probed for its value.
+        """
+        try:
+            self._drive(self._course.node.step, acting=acting)
+        except (StoppedError, AbortedError) as error:
+            self._course.move(State.ABORTED, str(error))
+        except FirstlightError as error:
+            self._end_badly(error)
+        except BaseException as error:  # noqa: BLE001 # whatever a step raises ends that step, not its thread
+            self._end_unexpectedly(error)
+
+    def _drive(self, step: Step[FactsT, ValueT], *, acting: bool) -> None:
+        self._course.move(State.PROBING)
+        found = step.probe(self._context)
+        if isinstance(found, Conflict):
+            raise ConflictError(found)
+        if isinstance(found, ToDo):
+            if not acting:
+                raise self._needed_but_not_selected(found.summary)
+            self._act(step.actions(self._context, found.facts))
+            found = self._settle(step)
+        self._scene.values[self._path] = found.value
+        if isinstance(found, Skip):
+            self._course.move(State.SKIPPED, found.reason)
+            return
+        self._course.proofs += found.proofs
+        if acting:
+            self._course.move(State.DONE, found.evidence)
+        else:
+            self._course.move(State.SKIPPED, f"not selected; found done: {found.evidence}")
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        for index, action in enumerate(actions, start=1):
+            if self._scene.cancellation.stopping.is_set():
+                reason = self._scene.cancellation.reason
+                raise AbortedError(f"{reason} before action {index} of {len(actions)}: {action.description}")
+            self._context.refuse_when_late()
+            if self._course.state is not State.ACTING:
+                self._course.move(State.ACTING)
+            self._run_action(action, index, len(actions))
+
+    def _run_action(self, action: Action, index: int, count: int) -> None:
+        pulse = _Pulse(self._path, action.description, self._scene)
+        began = self._scene.clock.monotonic()
+        error = ""
+        self._announce(action, index, count)
+        try:
+            with self._scene.vitals.watch(pulse.beat):
+                action.run(self._context)
+        except BaseException as raised:
+            error = str(raised) or type(raised).__name__
+            raise
+        finally:
+            seconds = self._scene.clock.monotonic() - began
+            self._course.record(
+                ActionRecord(
+                    action.description,
+                    action.reason,
+                    action.kill_safety,
+                    action.writes,
+                    self._course.since_run_began(began),
+                    seconds,
+                    error,
+                )
+            )
+            self._scene.bus.emit(
+                ActionEnded(self._path, index, count, action.description, seconds, action.writes, error)
+            )
+
+    def _announce(self, action: Action, index: int, count: int) -> None:
+        self._scene.bus.emit(
+            ActionStarted(
+                self._path,
+                index,
+                count,
+                action.description,
+                action.reason,
+                action.kill_safety,
+                action.recognised_by,
+                action.writes,
+            )
+        )
+
+    def _settle(self, step: Step[FactsT, ValueT]) -> Done[ValueT]:
+        """After the actions: wait for the gate, then take the value from it or from a second probe."""
+        gate = step.gate(self._context)
+        proofs: tuple[Proof, ...] = ()
+        if gate is not None:
+            self._course.move(State.WAITING)
+            observation = self._context.wait(gate)
+            proofs = observation.proofs
+            if observation.value is not None:
+                return Done(observation.seen, observation.value, proofs)
+        found = step.probe(self._context)
+        if isinstance(found, Conflict):
+            raise ConflictError(found)
+        if isinstance(found, ToDo):
+            raise FirstlightError(
+                f"{self._path} did what it had to, but its effect is not there",
+                cause=found.summary,
+                remedy=self._scene.resume_command,
+            )
+        if isinstance(found, Skip):
+            return Done(found.reason, found.value, proofs)
+        return Done(found.evidence, found.value, proofs + found.proofs)
+
+    def _end_badly(self, error: FirstlightError) -> None:
+        if isinstance(error, InterruptedRunError):
+            self._course.move(State.ABORTED, error.fact)
+            return
+        if self._scene.cancellation.interrupted.is_set():
+            # A child that was asked to end fails; that is the interrupt's doing, not the step's.
+            self._course.move(State.ABORTED, f"{self._scene.cancellation.reason} while {self._course.state}")
+            return
+        details = ""
+        if isinstance(error, CommandError):
+            details = "\n".join(text for text in (error.stdout, error.stderr) if text)
+        failure = Failure.of(error, remedy=self._scene.resume_command)
+        self._fail(failure, str(error).splitlines()[0], details)
+
+    def _end_unexpectedly(self, error: BaseException) -> None:
+        # Masked before it is made one line: a secret that spans lines is known only as it is.
+        message = " ".join(self._scene.bus.redact(str(error)).split())
+        summary = f"unexpected error: {type(error).__name__}: {message}"
+        text = "".join(traceback.format_exception(error))
+        self._scene.bus.emit(UnexpectedError(self._path, summary, text))
+        self._fail(Failure(summary, unexpected=True), summary, "")
+
+    def _fail(self, failure: Failure, reason: str, details: str) -> None:
+        self._scene.cancellation.fail(self._path)
+        self._course.failure = failure
+        self._scene.bus.emit(
+            StepFailed(
+                self._path,
+                failure.fact,
+                failure.cause,
+                failure.remedy,
+                failure.problems,
+                int(failure.exit_code),
+                details,
+            )
+        )
+        self._course.move(State.FAILED, reason)
+
+    def _needed_but_not_selected(self, summary: str) -> InputError:
+        return InputError(
+            f"{self._path} is not done and was not selected, but a selected step needs it",
+            cause=summary,
+            remedy=f"select {self._path} too, or run all of it: {self._scene.resume_command}",
+        )
+
+
+class _Pulse:
+    """Says from time to time that an action still runs."""
+
+    def __init__(self, path: str, description: str, scene: Scene) -> None:
+        self._path = path
+        self._description = description
+        self._scene = scene
+        self._began = self._spoke = scene.clock.monotonic()
+
+    def beat(self) -> None:
+        now = self._scene.clock.monotonic()
+        if now - self._spoke >= HEARTBEAT_SECONDS:
+            self._spoke = now
+            self._scene.bus.emit(ActionRunning(self._path, self._description, now - self._began))

@@ -1,0 +1,327 @@
+"""The one place that starts programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+import sh  # noqa: TID251 # this module is the one place
+
+from bootstrap.host.errors import FirstlightError
+from bootstrap.host.files import memory_file
+from bootstrap.host.secret import Redactor, Secret
+
+# What a child may inherit; everything else (tokens, proxies, the user's own kubeconfig) stays here.
+ALLOWED_ENVIRONMENT: Final = (
+    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TERM", "TMPDIR", "TZ", "USER",
+)  # fmt: skip
+# A child that ignores SIGTERM gets this long, in seconds, before SIGKILL: helm needs a moment to write its release.
+GRACE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class MemoryFile:
+    """An argument that is the path of a memory file: a secret for a program that wants a file.
+
+    Attributes:
+        secret: what the program reads.
+        prefix: text before the path in the same argument, for example `--config-patch=@`.
+    """
+
+    secret: Secret
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run.
+
+    Attributes:
+        program: its absolute path, as the registry of programs gave it.
+        arguments: argv without the program; secrets travel as `MemoryFile`, never as text.
+        environment: added to the allow-listed environment; holds no secret but those in `secret_environment`.
+        stdin: what the program reads; None gives an empty input.
+        timeout: seconds; the whole process group is ended when it is over.
+        allowed: exit codes that are answers, not errors.
+        folder: working folder; None means the current one.
+    """
+
+    program: Path
+    arguments: tuple[str | MemoryFile, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: bytes | Secret | None = None
+    timeout: float = 60.0
+    allowed: frozenset[int] = frozenset({0})
+    folder: Path | None = None
+
+    def __str__(self) -> str:
+        """The command line as a person would type it, secrets by their reference."""
+        return " ".join([self.program.name, *(_shown(argument) for argument in self.arguments)])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program did.
+
+    Attributes:
+        exit_code: one of the allowed ones.
+        stdout: all of it.
+        stderr: all of it.
+        seconds: wall time.
+    """
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+class CommandError(FirstlightError):
+    """A program failed, could not be started or took too long.
+
+    Attributes:
+        exit_code_seen: the child's code; None when it was ended by us or could not be started.
+        stderr: its error output, redacted.
+        stdout: its output, redacted.
+        timed_out: whether its time limit ended it.
+    """
+
+    def __init__(
+        self, fact: str, *, cause: str, stdout: str = "", stderr: str = "", exit_code_seen: int | None = None,
+        timed_out: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(fact, cause=cause)
+        self.exit_code_seen = exit_code_seen
+        self.stdout = stdout
+        self.stderr = stderr
+        self.timed_out = timed_out
+
+
+class CommandRunner(Protocol):
+    """Runs programs; fakes replay what real programs said."""
+
+    def run(self, command: Command) -> Result:
+        """Run to the end.
+
+        Raises:
+            CommandError: exit code not allowed, not startable, or out of time.
+        """
+
+
+class Daemon:
+    """A program that stays until it is ended or ends by itself."""
+
+    def __init__(self, name: str, process: sh.RunningCommand) -> None:
+        self.name = name
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its group's as well."""
+        return int(self._process.pid)
+
+    @property
+    def running(self) -> bool:
+        """Whether it still runs."""
+        return bool(self._process.is_alive())
+
+    def end(self) -> None:
+        """Ask it to end, insist after a grace period; no error when it has ended."""
+        _end_group(self._process)
+
+
+class ShCommandRunner:
+    """Runs programs for real, each in a process group of its own.
+
+    Args:
+        redactor: masks the child's output in errors.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+
+    def run(self, command: Command) -> Result:
+        """Run to the end; see `CommandRunner.run`."""
+        with contextlib.ExitStack() as stack:
+            arguments, descriptors = _open_memory_files(command, stack)
+            return self._run(command, arguments, descriptors)
+
+    def start(self, command: Command, *, log: Path) -> Daemon:
+        """Start a program that stays, in a session of its own, its output appended to a file.
+
+        Args:
+            command: what to run; its `timeout`, `allowed` and `stdin` have no meaning here.
+            log: receives standard output and error.
+
+        Raises:
+            CommandError: it cannot be started.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with log.open("ab", buffering=0) as output:
+                process = sh.Command(str(command.program))(
+                    *[_shown(argument) for argument in command.arguments],
+                    _in=b"",
+                    _out=output,
+                    _err_to_out=True,
+                    _env=child_environment(command.environment),
+                    _cwd=str(command.folder) if command.folder else None,
+                    _bg=True,
+                    _bg_exc=False,
+                    _new_session=True,
+                    _ok_code=list(range(256)),
+                )
+        except (sh.CommandNotFound, OSError) as error:
+            raise CommandError(f"{command.program.name} cannot be started", cause=str(error)) from None
+        return Daemon(command.program.name, process)
+
+    def stop_all(self) -> None:
+        """Ask every running child's group to end; called once when the run is interrupted."""
+        self._signal_all(signal.SIGTERM)
+
+    def kill_all(self) -> None:
+        """End every running child's group at once."""
+        self._signal_all(signal.SIGKILL)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        with self._lock:
+            groups = tuple(self._running)
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)
+
+    def _run(self, command: Command, arguments: list[str], descriptors: list[int]) -> Result:
+        stdin = command.stdin.reveal() if isinstance(command.stdin, Secret) else command.stdin
+        began = time.monotonic()
+        try:
+            process = sh.Command(str(command.program))(
+                *arguments,
+                _in=stdin if stdin is not None else b"",
+                _env=child_environment(command.environment),
+                _cwd=str(command.folder) if command.folder else None,
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _pass_fds=set(descriptors),  # every other descriptor is closed
+                _tty_out=False,
+                _ok_code=list(range(256)),
+            )
+        except (sh.CommandNotFound, OSError) as error:
+            raise CommandError(f"{command.program.name} cannot be started", cause=str(error)) from None
+        with self._lock:
+            self._running.add(process.pid)
+        try:
+            self._wait(process, command)
+        finally:
+            with self._lock:
+                self._running.discard(process.pid)
+        result = Result(int(process.exit_code), bytes(process.stdout), bytes(process.stderr), time.monotonic() - began)
+        if result.exit_code not in command.allowed:
+            raise self._error(command, result)
+        return result
+
+    def _wait(self, process: sh.RunningCommand, command: Command) -> None:
+        # sh's own wait with a time limit polls and gives output that is not complete.
+        limit = _Limit(process, command.timeout)
+        try:
+            process.wait()
+        except sh.SignalException as error:
+            if not limit.expired:
+                raise CommandError(f"`{command}` was ended by a signal", cause=type(error).__name__) from None
+        finally:
+            limit.cancel()
+        if limit.expired:
+            stderr = self._redactor.redact(bytes(process.stderr).decode("utf-8", "replace"))
+            raise CommandError(
+                f"`{command}` gave no answer within {command.timeout:g} s",
+                cause=_last_line(stderr) or "no output", stderr=stderr, timed_out=True,
+            )  # fmt: skip
+
+    def _error(self, command: Command, result: Result) -> CommandError:
+        stderr = self._redactor.redact(result.stderr.decode("utf-8", "replace"))
+        stdout = self._redactor.redact(result.text)
+        return CommandError(
+            f"`{command}` failed with exit code {result.exit_code}",
+            cause=_last_line(stderr) or _last_line(stdout) or "it printed nothing",
+            stdout=stdout, stderr=stderr, exit_code_seen=result.exit_code,
+        )  # fmt: skip
+
+
+def child_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """The allow-listed part of our environment plus what a command adds."""
+    inherited = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
+    return {**inherited, **added}
+
+
+def _open_memory_files(command: Command, stack: contextlib.ExitStack) -> tuple[list[str], list[int]]:
+    arguments: list[str] = []
+    descriptors: list[int] = []
+    for argument in command.arguments:
+        if isinstance(argument, MemoryFile):
+            descriptor = memory_file("secret", argument.secret.reveal())
+            stack.callback(os.close, descriptor)
+            descriptors.append(descriptor)
+            arguments.append(f"{argument.prefix}/dev/fd/{descriptor}")
+        else:
+            arguments.append(argument)
+    return arguments, descriptors
+
+
+def _shown(argument: str | MemoryFile) -> str:
+    return f"{argument.prefix}{argument.secret}" if isinstance(argument, MemoryFile) else argument
+
+
+class _Limit:
+    """Ends a child's group when its time is over: first it is asked, then it is made to."""
+
+    def __init__(self, process: sh.RunningCommand, seconds: float) -> None:
+        self.expired = False
+        self._process = process
+        self._timers = [
+            threading.Timer(seconds, self._expire),
+            threading.Timer(seconds + GRACE_SECONDS, _signal_group, (process, signal.SIGKILL)),
+        ]
+        for timer in self._timers:
+            timer.daemon = True
+            timer.start()
+
+    def cancel(self) -> None:
+        """The child ended."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self.expired = True
+        _signal_group(self._process, signal.SIGTERM)
+
+
+def _signal_group(process: sh.RunningCommand, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _end_group(process: sh.RunningCommand) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal_group(process, number)
+        with contextlib.suppress(sh.TimeoutException, sh.SignalException):
+            process.wait(timeout=GRACE_SECONDS)
+            return
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

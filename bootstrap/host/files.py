@@ -1,0 +1,56 @@
+"""Files that are never half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file: write beside it, fsync, rename, fsync the folder.
+
+    Args:
+        path: the file; missing parent folders are made.
+        content: all of it.
+        mode: permission bits of the new file.
+
+    Raises:
+        OSError: disk full, read-only or not ours; the old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def memory_file(name: str, content: bytes) -> int:
+    """An anonymous file in memory, for a program that wants a path: pass the descriptor on as `/dev/fd/N`.
+
+    Args:
+        name: shown in /proc only; holds no secret.
+        content: what the program reads.
+
+    Returns:
+        The descriptor, at offset 0; whoever asked for it closes it.
+    """
+    # Inheritable on purpose: the one starter of programs closes every descriptor that a child must not have.
+    descriptor = os.memfd_create(name, 0)
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -1,0 +1,154 @@
+"""YAML as Kubernetes reads it; the only importer of `yaml`.
+
+PyYAML's own loaders refuse the plain scalar `=` that real CRDs hold, take the last of two equal keys and make
+dates of version numbers (yaml/pyyaml#89). This loader is libyaml with other resolvers: YAML 1.1 booleans and
+octal stay, `=`, dates and base 60 are text, `1e3` is a number, a duplicate key is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import yaml  # noqa: TID251 # this module is the one place
+
+from bootstrap.host.errors import InputError, Problem
+
+Yaml: TypeAlias = "None | bool | int | float | str | list[Yaml] | dict[str, Yaml]"
+
+_DROPPED: Final = frozenset({"tag:yaml.org,2002:value", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int"})
+
+
+class _Loader(yaml.CSafeLoader):
+    """libyaml's safe loader with the resolvers described above."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _DROPPED]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"^(?:[-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a file, one-based."""
+
+    line: int
+    column: int
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
+    loader.flatten_mapping(node)
+    result: dict[object, object] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in result:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands twice in one mapping", key_node.start_mark
+            )
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+
+
+def load_all(text: str | bytes, *, source: str) -> list[Yaml]:
+    """Every document of a text; empty documents are left out.
+
+    Args:
+        text: YAML, any number of documents.
+        source: the file's name for messages, relative to the repository.
+
+    Raises:
+        InputError: not YAML, or a key stands twice; names file, line and column.
+    """
+    try:
+        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506 # a safe loader
+    except yaml.YAMLError as error:
+        raise _input_error(error, source) from None
+
+
+def load(text: str | bytes, *, source: str) -> Yaml:
+    """The one document of a text; an empty text gives None.
+
+    Raises:
+        InputError: as `load_all`, and when there is more than one document.
+    """
+    documents = load_all(text, source=source)
+    if len(documents) > 1:
+        raise InputError("more documents than one", (Problem("expected one YAML document", source),))
+    return documents[0] if documents else None
+
+
+def load_file(path: Path, *, root: Path | None = None) -> list[Yaml]:
+    """Every document of a file.
+
+    Args:
+        path: the file.
+        root: messages name the file relative to this folder.
+
+    Raises:
+        InputError: the file is not there, is not text, or is not YAML.
+    """
+    name = str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {name}", (Problem(error.strerror or str(error), name),)) from None
+    return load_all(text, source=name)
+
+
+def positions(text: str | bytes, *, source: str, document: int = 0) -> dict[tuple[str | int, ...], Position]:
+    """Where each value of a document stands, by its path of keys and indices; the empty path is the document.
+
+    Raises:
+        InputError: not YAML.
+    """
+    try:
+        nodes = list(yaml.compose_all(text, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise _input_error(error, source) from None
+    found: dict[tuple[str | int, ...], Position] = {}
+    if document < len(nodes) and nodes[document] is not None:
+        _walk(nodes[document], (), found)
+    return found
+
+
+def dump(value: Yaml) -> str:
+    """One document in block style, keys in the order given, long lines unbroken."""
+    return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, default_flow_style=False, width=10_000, allow_unicode=True)  # 10,000 columns: never fold
+
+
+def dump_all(values: list[Yaml]) -> str:
+    """Several documents, separated by `---`."""
+    return "---\n".join(dump(value) for value in values)
+
+
+def _walk(node: yaml.Node, path: tuple[str | int, ...], found: dict[tuple[str | int, ...], Position]) -> None:
+    found[path] = Position(node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _walk(value, (*path, str(key.value)), found)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _walk(value, (*path, index), found)
+
+
+def _input_error(error: yaml.YAMLError, source: str) -> InputError:
+    mark = getattr(error, "problem_mark", None)
+    text = getattr(error, "problem", None) or str(error).splitlines()[0]
+    problem = Problem(str(text), source, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+    return InputError(f"{source} is not valid YAML", (problem,))

@@ -1,0 +1,1 @@
+"""The Flux tree as a model."""

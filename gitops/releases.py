@@ -1,0 +1,219 @@
+"""HelmReleases of the tree as helm needs them: chart, exact version, values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bootstrap.host import yaml_io
+from bootstrap.host.errors import InputError, Problem
+from bootstrap.host.files import write_atomically
+from bootstrap.host.objects import Object, flag, mapping, objects, text
+from gitops import origins
+from gitops.tree import HELM_GROUP, SOURCE_GROUP, Kustomization, Name, Tree, name_in, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bootstrap.host.yaml_io import Yaml
+
+_EXACT: Final = re.compile(r"v?\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
+# helmfile's templates read this file, and one file a release beside it.
+RELEASES_FILE: Final = "releases.yaml"
+
+
+@dataclass(frozen=True)
+class CoreRelease:
+    """What helm installs for a HelmRelease.
+
+    Attributes:
+        name: the HelmRelease's own name.
+        namespace: where the release is installed and stored.
+        release_name: the name that helm knows.
+        chart: `oci://...` without the version, or the chart's name in a repository.
+        repository: URL of the HTTP chart repository; empty for OCI.
+        version: exact.
+        values: after substitution, from every place.
+    """
+
+    name: str
+    namespace: str
+    release_name: str
+    chart: str
+    repository: str
+    version: str
+    values: Object
+
+    @property
+    def helmfile_chart(self) -> str:
+        """The chart as helmfile wants it."""
+        return f"{self.namespace}-{self.name}/{self.chart}" if self.repository else self.chart
+
+
+def releases(tree: Tree) -> list[CoreRelease]:
+    """Every HelmRelease of the tree.
+
+    Raises:
+        InputError: a chart, version, source or values are missing or wrong; all of them at once.
+    """
+    found: list[CoreRelease] = []
+    problems: list[Problem] = []
+    for kustomization, item in tree.of_kind(HELM_GROUP, "HelmRelease"):
+        reader = _Reader(tree, kustomization, item, problems)
+        found.append(reader.read())
+    if problems:
+        raise InputError(f"the HelmReleases of {tree.cluster} are not usable", tuple(problems))
+    return found
+
+
+def release(tree: Tree, name: str) -> CoreRelease:
+    """One HelmRelease by its name.
+
+    Raises:
+        InputError: as `releases`, and when there is none or more than one of the name.
+    """
+    every = releases(tree)
+    found = [one for one in every if one.name == name]
+    if len(found) != 1:
+        hint = nearest(name, [one.name for one in every])
+        words = f"{len(found)} HelmReleases of this name are in the tree of {tree.cluster}, 1 is wanted{hint}"
+        raise InputError(f"no release {name} to read", (Problem(words, f"kubernetes/clusters/{tree.cluster}"),))
+    return found[0]
+
+
+def core_values(tree: Tree, release_name: str) -> Object:
+    """The values of one release: what `invoke core.values` prints.
+
+    Raises:
+        InputError: as `release`.
+    """
+    return release(tree, release_name).values
+
+
+def core_releases(tree: Tree) -> Object:
+    """Chart and version of every release by namespace and name, and the HTTP repositories: `invoke core.releases`.
+
+    Raises:
+        InputError: as `releases`.
+    """
+    charts: dict[str, Yaml] = {}
+    repositories: list[Yaml] = []
+    for one in releases(tree):
+        place = charts.setdefault(one.namespace, {})
+        if isinstance(place, dict):
+            place[one.release_name] = {"chart": one.helmfile_chart, "version": one.version}
+        if one.repository:
+            repositories.append({"name": f"{one.namespace}-{one.name}", "url": one.repository})
+    return {"charts": charts, "repositories": repositories}
+
+
+def write_core(tree: Tree, folder: Path) -> None:
+    """Leave in a folder what helmfile's templates would ask for, one file a release (`FIRSTLIGHT_CORE`).
+
+    Raises:
+        InputError: as `releases`.
+        OSError: the folder cannot be written.
+    """
+    write_atomically(folder / RELEASES_FILE, yaml_io.dump(core_releases(tree)).encode())
+    for one in releases(tree):
+        write_atomically(folder / f"{one.release_name}.yaml", yaml_io.dump(one.values).encode())
+
+
+@dataclass
+class _Reader:
+    """Reads one HelmRelease and collects what is wrong with it."""
+
+    tree: Tree
+    kustomization: Kustomization
+    item: Object
+    problems: list[Problem]
+
+    def read(self) -> CoreRelease:
+        own = name_in(self.item)
+        target = text(self.item, "spec", "targetNamespace")
+        composed = f"{target}-{own.name}" if target else own.name
+        chart, repository, version = self._chart(own)
+        if version and not _EXACT.fullmatch(version):
+            self._problem(f"the version {version!r} is not exact", "spec", "chart", "spec", "version")
+        return CoreRelease(
+            name=own.name,
+            namespace=target or own.namespace,
+            release_name=text(self.item, "spec", "releaseName") or composed,
+            chart=chart,
+            repository=repository,
+            version=version,
+            values=self._values(own),
+        )
+
+    def _chart(self, own: Name) -> tuple[str, str, str]:
+        reference = mapping(self.item, "spec", "chartRef")
+        if reference:
+            return self._by_reference(own, reference)
+        chart = mapping(self.item, "spec", "chart", "spec")
+        if not text(chart, "chart"):
+            self._problem("neither chart nor chartRef is given", "spec")
+            return "", "", ""
+        source = self._source(own, mapping(chart, "sourceRef"), "HelmRepository", "spec", "chart", "spec", "sourceRef")
+        if not text(chart, "version"):
+            self._problem(f"the chart {text(chart, 'chart')} has no version", "spec", "chart", "spec")
+        url = text(source, "spec", "url").rstrip("/")
+        if text(source, "spec", "type") == "oci" or url.startswith("oci://"):
+            return f"{url}/{text(chart, 'chart')}", "", text(chart, "version")
+        return text(chart, "chart"), url, text(chart, "version")
+
+    def _by_reference(self, own: Name, reference: Object) -> tuple[str, str, str]:
+        source = self._source(own, reference, "OCIRepository", "spec", "chartRef")
+        wanted = mapping(source, "spec", "ref")
+        version = text(wanted, "tag") or text(wanted, "semver")
+        if source and not version:
+            self._problem(f"the version of {text(source, 'spec', 'url')} is not given", "spec", "ref", item=source)
+        return text(source, "spec", "url").rstrip("/"), "", version
+
+    def _source(self, own: Name, reference: Object, kind: str, *at: str) -> Object:
+        if text(reference, "kind") != kind:
+            self._problem(f"a {kind} is wanted, not {text(reference, 'kind') or 'nothing'}", *at)
+            return {}
+        name = Name(text(reference, "namespace") or own.namespace, text(reference, "name"))
+        if name.namespace != own.namespace:
+            self._problem(f"{kind} {name} is in another namespace, which the controllers refuse", *at)
+        found = self.tree.find(SOURCE_GROUP, kind, name)
+        if found is None:
+            known = [str(name_in(item)) for _, item in self.tree.of_kind(SOURCE_GROUP, kind)]
+            self._problem(f"{kind} {name} is not in the tree{nearest(str(name), known)}", *at)
+            return {}
+        return found[1]
+
+    def _values(self, own: Name) -> Object:
+        """`valuesFrom` in its order, the release's own values over them."""
+        result: Object = {}
+        for index, source in enumerate(objects(self.item, "spec", "valuesFrom")):
+            name = Name(own.namespace, text(source, "name"))
+            found = self.tree.find("", text(source, "kind"), name) if text(source, "kind") == "ConfigMap" else None
+            key = text(source, "valuesKey") or "values.yaml"
+            content = text(found[1], "data", key) if found else ""
+            if text(source, "targetPath") or (not content and not flag(source, "optional")):
+                words = f"values of {text(source, 'kind')} {name} ({key}) cannot be read from the tree"
+                self._problem(words, "spec", "valuesFrom", index)
+            result = _merged(result, mapping(yaml_io.load(content, source=f"{name} {key}")))
+        if "values" not in mapping(self.item, "spec") and not result:
+            self._problem("no values are given; `values: {}` says that none are wanted", "spec")
+        return _merged(result, mapping(self.item, "spec", "values"))
+
+    def _problem(self, words: str, *at: str | int, item: Object | None = None) -> None:
+        what = item or self.item
+        self.problems.append(
+            origins.problem(
+                f"{what.get('kind')} {name_in(what)}: {words}",
+                root=self.tree.root, folder=self.kustomization.path, item=what, at=at,
+            )
+        )  # fmt: skip
+
+
+def _merged(under: Object, over: Object) -> Object:
+    """Mappings merged key by key, everything else replaced, as helm does it."""
+    result = dict(under)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result

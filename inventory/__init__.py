@@ -1,0 +1,1 @@
+"""The typed inventory and the secrets that it refers to."""

@@ -1,0 +1,147 @@
+"""1Password Connect over HTTP: the few calls of its API that reading a field takes.
+
+The API is https://developer.1password.com/docs/connect/api-reference: vaults and items are found by a filter
+on their name and title, then the item is read by its id.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from inventory.secrets import Unresolvable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bootstrap.host.secret import Secret
+    from inventory.model import SecretReference
+
+# Connect answers from its local copy within milliseconds; this also covers a first synchronisation.
+ANSWER_SECONDS: Final = 10.0
+# An item with attachments listed is some KiB; more than this is not an answer of Connect.
+LARGEST_ANSWER: Final = 4 * 1024 * 1024
+# 1Password's ids: 26 lower-case letters and digits; a reference may hold them in place of names.
+_ID: Final = re.compile(r"^[a-z0-9]{26}$")
+_TOKEN: Final = re.compile(rb"^[\x21-\x7e]+$")
+
+
+class ConnectProvider:
+    """`op://vault/item/field` (or `op://vault/item/section/field`) by 1Password Connect.
+
+    Args:
+        host: URL of Connect, http or https, without a path.
+        token: bearer token.
+        ca_file: trusted instead of the system's CAs; without it SSL_CERT_FILE is honoured.
+    """
+
+    def __init__(self, host: str, token: Secret, *, ca_file: Path | None = None) -> None:
+        self._url = urlsplit(host)
+        self._token = token
+        self._ca_file = ca_file
+        self._items: dict[tuple[str, str], dict[str, Any]] = {}
+
+    @property
+    def note(self) -> str:
+        """A warning when the token travels in clear, else empty."""
+        if self._url.scheme == "https":
+            return ""
+        return f"1Password Connect is asked without TLS ({self._url.geturl()}): its token travels in clear"
+
+    def read(self, reference: SecretReference) -> bytes:
+        """The field's value; see `Provider.read`."""
+        vault, item, *path = reference.location.split("/")
+        if (vault, item) not in self._items:
+            self._items[vault, item] = self._item(vault, item)
+        return _field(self._items[vault, item], path).encode()
+
+    def _item(self, vault: str, item: str) -> dict[str, Any]:
+        vault_id = self._id_of("/v1/vaults", "name", vault, f"there is no vault `{vault}`")
+        items = f"/v1/vaults/{quote(vault_id, safe='')}/items"
+        item_id = self._id_of(items, "title", item, f"there is no item `{item}` in the vault `{vault}`")
+        found = self._get(f"{items}/{quote(item_id, safe='')}")
+        if not isinstance(found, dict):
+            raise Unresolvable("1Password Connect gave an answer of another form")
+        return found
+
+    def _id_of(self, path: str, attribute: str, name: str, none: str) -> str:
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        query = urlencode({"filter": f'{attribute} eq "{escaped}"'}, quote_via=quote)
+        found = self._get(f"{path}?{query}")
+        listed = found if isinstance(found, list) else []
+        matches = [each["id"] for each in listed if each.get(attribute) == name]
+        if len(matches) > 1:
+            raise Unresolvable(f"`{name}` is the {attribute} of {len(matches)} things; write the id instead")
+        if matches:
+            return str(matches[0])
+        if _ID.match(name):
+            return name
+        raise Unresolvable(none)
+
+    def _get(self, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {self._bearer()}", "Accept": "application/json"}
+        connection = self._connection()
+        try:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(LARGEST_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unresolvable(f"1Password Connect at {self._url.netloc} does not answer: {_reason(error)}") from None
+        finally:
+            connection.close()
+        if answer.status != http.HTTPStatus.OK:
+            raise Unresolvable(
+                f"1Password Connect answered {answer.status}: {_MEANING.get(answer.status, answer.reason)}"
+            )
+        try:
+            return json.loads(body)
+        except ValueError:
+            raise Unresolvable("1Password Connect answered with something that is not JSON") from None
+
+    def _bearer(self) -> str:
+        token = self._token.reveal()
+        # http.client names a value that cannot stand in a header in its error; that value is the token.
+        if not _TOKEN.match(token):
+            raise Unresolvable("OP_CONNECT_TOKEN holds characters that no token has")
+        return token.decode("ascii")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "https":
+            context = ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
+            return http.client.HTTPSConnection(host, port, timeout=ANSWER_SECONDS, context=context)
+        return http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+
+
+_MEANING: Final = {
+    401: "the token in OP_CONNECT_TOKEN is not valid",
+    403: "the token in OP_CONNECT_TOKEN may not read this vault",
+    404: "no such vault or item",
+}
+
+
+def _field(item: dict[str, Any], path: list[str]) -> str:
+    name = path[-1]
+    fields = [field for field in item.get("fields", []) if name in {field.get("label"), field.get("id")}]
+    if len(path) > 1:
+        labels = {section.get("id"): section.get("label") for section in item.get("sections", [])}
+        fields = [
+            field
+            for field in fields
+            if path[0] in {field.get("section", {}).get("id"), labels.get(field.get("section", {}).get("id"))}
+        ]
+    if not fields:
+        raise Unresolvable(f"the item has no field `{'/'.join(path)}`")
+    return str(fields[0].get("value") or "")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_SECONDS:g} s"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return type(error).__name__

@@ -1,0 +1,1 @@
+"""The Kubernetes API behind one small protocol, and helm and helmfile."""

@@ -1,0 +1,3 @@
+module firstlight.dev/lab/cilium
+
+go 1.24

@@ -1,0 +1,1 @@
+"""The phases of a bootstrap, as data."""

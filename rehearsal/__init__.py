@@ -1,0 +1,1 @@
+"""The lab: machines, network, internet, images, snapshots and faults."""

@@ -1,0 +1,154 @@
+"""The lab's network inside its namespaces: bridge, taps, addresses, DHCP, DNS, and a time server that can lie."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from bootstrap.host.commands import Command
+from rehearsal.settings import (
+    CONNECT_ADDRESS,
+    CONNECT_NAMES,
+    REGISTRY_ADDRESS,
+    REGISTRY_NAMES,
+    TIME_ADDRESS,
+    WEB_ADDRESS,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bootstrap.host.commands import CommandRunner
+    from rehearsal.settings import LabSettings
+
+BRIDGE = "lab0"
+# Seconds between the epochs of NTP (1900) and Unix (1970), RFC 5905.
+NTP_EPOCH = 2_208_988_800
+# An NTP packet without extensions, RFC 5905 section 7.3.
+NTP_PACKET = 48
+
+
+def tap_name(machine: int, card: int) -> str:
+    """The tap of a machine's network card; both counted from 0."""
+    return f"tap{machine}-{card}"
+
+
+class Network:
+    """Makes the interfaces by `ip`; knows the names of the taps."""
+
+    def __init__(self, settings: LabSettings, runner: CommandRunner) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._ip = settings.programs["ip"]
+
+    def make(self) -> None:
+        """Bridge with the gateway's address, the internet's addresses, one tap per network card."""
+        prefix = ipaddress.ip_network(self._settings.network).prefixlen
+        self._run("link", "set", "lo", "up")
+        self._run("link", "add", BRIDGE, "type", "bridge")
+        self._run("addr", "add", f"{self._settings.gateway}/{prefix}", "dev", BRIDGE)
+        for address in (REGISTRY_ADDRESS, WEB_ADDRESS, CONNECT_ADDRESS, TIME_ADDRESS):
+            self._run("addr", "add", f"{address}/32", "dev", "lo")
+        self._run("link", "set", BRIDGE, "up")
+        for tap in self.taps():
+            self._run("tuntap", "add", "dev", tap, "mode", "tap")
+            self._run("link", "set", tap, "master", BRIDGE, "up")
+
+    def taps(self) -> list[str]:
+        """Every tap, in the order of machines and cards."""
+        machines = enumerate(self._settings.machines)
+        return [tap_name(number, card) for number, machine in machines for card in range(len(machine.macs))]
+
+    def set_link(self, tap: str, *, up: bool) -> None:
+        """Pull or plug a cable."""
+        self._run("link", "set", tap, "up" if up else "down")
+
+    def _run(self, *arguments: str) -> None:
+        # Netlink answers at once; ten seconds mean that the machine is stuck.
+        self._runner.run(Command(self._ip, arguments, timeout=10))
+
+
+def dnsmasq_arguments(settings: LabSettings) -> tuple[str, ...]:
+    """The arguments that make dnsmasq the lab's DHCP and DNS server.
+
+    `--no-daemon` keeps it in the foreground and, unlike `--keep-in-foreground`, leaves user and group alone, which
+    an ordinary user's namespace does not allow to change.
+    """
+    network = ipaddress.ip_network(settings.network)
+    first, last = network[-106], network[-56]
+    addresses = {
+        settings.endpoint[0]: settings.endpoint[1],
+        settings.git_host: WEB_ADDRESS,
+        **dict.fromkeys(settings.chart_hosts, WEB_ADDRESS),
+        **dict.fromkeys(REGISTRY_NAMES, REGISTRY_ADDRESS),
+        **dict.fromkeys(CONNECT_NAMES, CONNECT_ADDRESS),
+        **dict.fromkeys(settings.time_names, TIME_ADDRESS),
+    }
+    return (
+        "--no-daemon", "--conf-file=/dev/null", f"--interface={BRIDGE}", "--interface=lo", "--bind-interfaces",
+        "--no-resolv", "--no-hosts", "--dhcp-authoritative", "--log-facility=-",
+        f"--dhcp-leasefile={settings.folder / 'leases'}",
+        f"--dhcp-range={first},{last},{network.netmask},12h",
+        f"--dhcp-option=option:router,{settings.gateway}", f"--dhcp-option=option:dns-server,{settings.gateway}",
+        *(f"--dhcp-host={machine.macs[0]},{machine.maintenance_address}" for machine in settings.machines),
+        *(f"--address=/{name}/{address}" for name, address in sorted(addresses.items())),
+        "--address=/#/",
+    )  # fmt: skip
+
+
+class TimeServer:
+    """Answers NTP from our own clock, shifted when a fault asks for it."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 123))
+        self._lock = threading.Lock()
+        self._shift = 0.0
+        self._silent = False
+        self._answered_shifted = 0
+
+    def start(self) -> None:
+        """Answer until the process ends."""
+        threading.Thread(target=self._serve, name="time", daemon=True).start()
+
+    def shift(self, seconds: float) -> None:
+        """Answer with a clock that is `seconds` ahead; 0 is the truth."""
+        with self._lock:
+            self._shift = seconds
+            self._answered_shifted = 0
+
+    @property
+    def answered_shifted(self) -> int:
+        """Answers given since the clock was shifted."""
+        with self._lock:
+            return self._answered_shifted
+
+    def _serve(self) -> None:
+        while True:
+            question, sender = self._socket.recvfrom(1024)
+            if len(question) >= NTP_PACKET:
+                self._socket.sendto(self._answer(question), sender)
+
+    def _answer(self, question: bytes) -> bytes:
+        with self._lock:
+            shift = self._shift
+            self._answered_shifted += bool(shift)
+        now = _ntp_time(time.time() + shift)
+        # leap 0, version 4, mode 4 (server); stratum 1; precision 2^-20 s; root dispersion; reference "LOCL"
+        head = struct.pack("!BBbbII4s", 0x24, 1, question[2], -20, 0, 100, b"LOCL")
+        return head + now + question[40:48] + now + now
+
+
+def _ntp_time(seconds: float) -> bytes:
+    return struct.pack("!II", int(seconds) + NTP_EPOCH, int((seconds % 1) * 2**32))
+
+
+def write_resolver(settings: LabSettings) -> Path:
+    """The resolv.conf that is bound over the machine's own inside the lab."""
+    path = settings.folder / "resolv.conf"
+    path.write_text(f"nameserver {settings.gateway}\noptions timeout:1 attempts:3\n")
+    return path

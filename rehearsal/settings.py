@@ -1,0 +1,137 @@
+"""What a lab is made of, as one record that the supervisor reads; no secret in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# RFC 2544's benchmark network stands for the internet: no operator's network uses it.
+REGISTRY_ADDRESS = "198.18.0.2"
+WEB_ADDRESS = "198.18.0.3"
+CONNECT_ADDRESS = "198.18.0.4"
+TIME_ADDRESS = "198.18.0.5"
+
+REGISTRY_NAMES = (
+    "docker.io", "factory.talos.dev", "gcr.io", "ghcr.io", "quay.io", "registry-1.docker.io", "registry.k8s.io",
+)  # fmt: skip
+CONNECT_NAMES = ("opconnect.monosense.dev",)
+
+# Files of the lab's folder that whoever starts it and the supervisor share.
+SETTINGS_FILE = "settings.json"
+IMAGES_FILE = "images.json"
+MODULES_FILE = "modules.json"
+FAILURE_FILE = "failure.json"
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """One virtual machine.
+
+    Attributes:
+        name: the node's name.
+        macs: one per network card, in order.
+        maintenance_address: what DHCP gives to the first card; without prefix.
+        memory: MiB.
+        cpus: virtual processors.
+        disk: GiB.
+    """
+
+    name: str
+    macs: tuple[str, ...]
+    maintenance_address: str
+    memory: int
+    cpus: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class LabSettings:
+    """A whole lab.
+
+    Attributes:
+        cluster: the cluster of the inventory that lives in it.
+        root: the repository with the data.
+        folder: where everything that the lab makes at run time lies; removed when it ends.
+        network: the bridge's network with prefix, as the inventory gives it.
+        gateway: the bridge's own address without prefix; also the DNS server.
+        endpoint: the cluster's endpoint name and the address that it resolves to.
+        time_names: names of time servers that the lab answers for.
+        chart_hosts: names of HTTP chart repositories.
+        git_host: the name that serves Git.
+        git_path: the repository's path there, without `.git`.
+        git_ref: the full ref that the synthetic commit is served at.
+        vault: the vault's name in 1Password Connect.
+        kernel: kernel of the machines.
+        initramfs: initramfs of the machines.
+        registry_base: cached registry storage, filled when it is complete.
+        images_key: digest of everything that the images are made of.
+        authority_certificate: the lab's CA.
+        authority_key: its key.
+        accelerator: QEMU's `-accel` value.
+        programs: absolute paths by program name.
+        machines: the machines.
+        inputs: digest by which a running lab is recognised as the same.
+    """
+
+    cluster: str
+    root: Path
+    folder: Path
+    network: str
+    gateway: str
+    endpoint: tuple[str, str]
+    time_names: tuple[str, ...]
+    chart_hosts: tuple[str, ...]
+    git_host: str
+    git_path: str
+    git_ref: str
+    vault: str
+    kernel: Path
+    initramfs: Path
+    registry_base: Path
+    images_key: str
+    authority_certificate: Path
+    authority_key: Path
+    accelerator: str
+    programs: Mapping[str, Path]
+    machines: tuple[MachineSettings, ...]
+    inputs: str
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.folder / "control.sock"
+
+    @property
+    def trust(self) -> Path:
+        """The file of trusted CAs for programs inside the lab: the lab's own only."""
+        return self.folder / "trust.crt"
+
+    def to_json(self) -> str:
+        """The record as JSON."""
+        return json.dumps(asdict(self), default=str, indent=1, sort_keys=True)
+
+
+def from_json(text: str) -> LabSettings:
+    """The record back from `to_json`."""
+    raw: dict[str, Any] = json.loads(text)
+    for name in (
+        "root",
+        "folder",
+        "kernel",
+        "initramfs",
+        "registry_base",
+        "authority_certificate",
+        "authority_key",
+    ):
+        raw[name] = Path(raw[name])
+    for name in ("time_names", "chart_hosts"):
+        raw[name] = tuple(raw[name])
+    raw["endpoint"] = (raw["endpoint"][0], raw["endpoint"][1])
+    raw["programs"] = {name: Path(path) for name, path in raw["programs"].items()}
+    raw["machines"] = tuple(MachineSettings(**{**one, "macs": tuple(one["macs"])}) for one in raw["machines"])
+    return LabSettings(**raw)

@@ -1,0 +1,1 @@
+"""Talos: talosctl by subprocess, machine configuration, errors."""

@@ -1,0 +1,3 @@
+module firstlight.dev/tools/pause
+
+go 1.24.0

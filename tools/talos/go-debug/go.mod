@@ -1,0 +1,3 @@
+module github.com/siderolabs/go-debug
+
+go 1.24.0
