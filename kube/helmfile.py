@@ -66,7 +66,7 @@ class Helmfile:
         Raises:
             CommandError: a template, a chart or a value is wrong.
         """
-        return self._run(self.template_command(release, kube_version=kube_version)).stdout
+        return self.runner.run(self.template_command(release, kube_version=kube_version)).stdout
 
     def sync(self, release: str) -> Result:
         """Install or upgrade one release.
@@ -74,7 +74,7 @@ class Helmfile:
         Raises:
             CommandError: helm refused, or a hook failed.
         """
-        return self._run(self.sync_command(release))
+        return self.runner.run(self.sync_command(release))
 
     def needs(self, charts: Collection[tuple[str, str]] = ()) -> dict[str, tuple[str, ...]]:
         """The releases by name with the names of those that each needs, in the file's order.
@@ -89,7 +89,7 @@ class Helmfile:
         """
         places = [f"charts.{namespace}.{name}.chart=none/{name}" for namespace, name in sorted(charts)]
         words = [word for place in places for word in ("--state-values-set", place)]
-        built = self._run(self._command("", "build", *words, timeout=RENDER_SECONDS)).stdout
+        built = self.runner.run(self._command("", "build", *words, timeout=RENDER_SECONDS)).stdout
         releases = [
             release
             for document in yaml_io.load_all(built, source=self.file.name)
@@ -122,8 +122,6 @@ class Helmfile:
     def _flags(self) -> tuple[str, ...]:
         return (
             *("--file", str(self.file), "--environment", self.cluster, "--helm-binary", str(self.helm)),
+            # Not --skip-refresh: with it helmfile 1.1.7 does not even add the HTTP repositories.
             *("--quiet", "--no-color"),
         )
-
-    def _run(self, command: Command) -> Result:
-        return self.runner.run(command)

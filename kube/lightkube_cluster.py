@@ -42,6 +42,8 @@ CONNECTIONS: Final = 4
 PAGE: Final = 100
 # How long a watch may be silent before the caller gets a chance to look at its own deadline.
 HEARTBEAT_SECONDS: Final = 2.0
+# A server that closes every watch at once is not asked more often than this.
+REOPEN_SECONDS: Final = 0.1
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 # What the API server's audit log calls us.
 USER_AGENT: Final = "firstlight"
@@ -159,12 +161,15 @@ class LightkubeCluster:
                 # The kind is not served yet: look again soon, discovery is cheap.
                 time.sleep(min(HEARTBEAT_SECONDS, max(0.0, deadline - time.monotonic())))
                 continue
+            began = time.monotonic()
             for event in self._changes(kind, namespace, {**selectors, "resourceVersion": version}):
                 if event is None:
                     version = ""
                     break
                 version = text(event.item, "metadata", "resourceVersion")
                 yield event
+            if time.monotonic() - began < REOPEN_SECONDS:
+                time.sleep(REOPEN_SECONDS)
 
     def compare(self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER) -> list[Comparison]:
         """How each object stands; see `Cluster.compare`."""
@@ -247,7 +252,7 @@ class LightkubeCluster:
 
     def _changes(self, kind: KindRef, namespace: str, parameters: Mapping[str, str]) -> Iterator[WatchEvent | None]:
         """One watch request until it is silent for a heartbeat; None when it must begin with a new list."""
-        from httpx2 import HTTPError, ReadTimeout, Timeout
+        from httpx2 import HTTPError, ReadError, ReadTimeout, RemoteProtocolError, Timeout
 
         resource = self._resources[kind]
         timeout = Timeout(HEARTBEAT_SECONDS, connect=CONNECT_SECONDS)
@@ -269,7 +274,8 @@ class LightkubeCluster:
                         continue
                     else:
                         yield WatchEvent(EventType(event["type"]), event["object"])
-        except ReadTimeout:
+        except (ReadTimeout, ReadError, RemoteProtocolError):
+            # Silent for a heartbeat, or cut off: the next request goes on where this one ended.
             return
         except HTTPError as failure:
             raise errors.from_transport(failure, what=f"watch {kind[1]} objects", server=self._server) from None

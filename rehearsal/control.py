@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.host.errors import FirstlightError
@@ -42,15 +43,21 @@ def listen(path: Path, handle: Callable[[str, dict[str, Any]], object]) -> None:
     threading.Thread(target=accept, name="control", daemon=True).start()
 
 
-def ask(path: Path, request: str, **arguments: object) -> Any:
+def ask(path: Path, request: str, /, *, patience: float = ANSWER_SECONDS, **arguments: object) -> Any:
     """Send one request and wait for its answer.
+
+    Args:
+        path: the supervisor's socket.
+        request: its name.
+        patience: seconds to wait.
+        arguments: what the request takes.
 
     Raises:
         FirstlightError: the supervisor refused, or does not answer.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_SECONDS)
+            connection.settimeout(patience)
             connection.connect(str(path))
             with connection.makefile("rw") as stream:
                 stream.write(json.dumps({"request": request, "arguments": arguments}) + "\n")
@@ -79,12 +86,13 @@ def supervisor_pid(path: Path) -> int | None:
 
 
 def _answer(connection: socket.socket, handle: Callable[[str, dict[str, Any]], object]) -> None:
-    with connection, connection.makefile("rw") as stream:
+    # Whoever asked may have gone before the answer.
+    with suppress(OSError), connection, connection.makefile("rw") as stream:
         line = stream.readline()
         if not line:
             return
-        request = json.loads(line)
         try:
+            request = json.loads(line)
             answer: dict[str, object] = {"answer": handle(request["request"], request["arguments"])}
         except FirstlightError as error:
             answer = {"error": error.fact, "cause": error.cause, "remedy": error.remedy}

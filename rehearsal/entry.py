@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import InputError
 from bootstrap.host.packages import Need, SystemPackages, this_system
 from bootstrap.host.programs import Use, names_for
+from bootstrap.host.secret import Redactor
 from bootstrap.host.toolbox import Toolbox
 from bootstrap.host.toolchain import build_environment, find_go
-from rehearsal import namespaces
-from rehearsal.lab import Lab, Workshop, check_resources, prepare
+from rehearsal import control, namespaces
+from rehearsal.lab import FOLDER, Lab, Workshop, check_resources, prepare
+from rehearsal.settings import OVERLAY_FILE, SOCKET_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from bootstrap.host.commands import ShCommandRunner
     from inventory.model import Cluster
     from rehearsal.settings import LabSettings
 
@@ -54,6 +57,69 @@ def bring_up(
     go = find_go(runner, environment, search_path, cache)
     programs = {**host, **pinned, **({"go": go.program} if go else {})}
     workshop = Workshop(root, runner, programs, report, environment)
-    settings = prepare(lab, cluster, workshop)
-    lab.up(settings, runner, report)
+    with lab.starting(report):
+        settings = prepare(lab, cluster, workshop)
+        lab.up(settings, runner, report)
     return lab, settings
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a command that runs inside the lab is told.
+
+    Attributes:
+        trust: CA file of the lab's internet.
+        overlay: the patch over the machine configuration.
+        commit: the worktree's synthetic commit, just published.
+        stand_ins: charts that the lab made itself.
+    """
+
+    trust: Path
+    overlay: Path
+    commit: str
+    stand_ins: frozenset[str]
+
+
+def is_inside() -> bool:
+    """Whether this process runs inside a lab."""
+    return namespaces.INSIDE in os.environ
+
+
+def look_around() -> Inside:
+    """Publish the worktree's charts and commit and say what is here; only inside a lab.
+
+    Raises:
+        FirstlightError: the supervisor does not answer.
+    """
+    namespaces.die_with_parent()
+    folder = Path(os.environ[FOLDER])
+    published = control.ask(folder / SOCKET_FILE, "publish")
+    stand_ins = frozenset(str(chart).partition(" ")[0] for chart in published["charts"])
+    return Inside(folder / "trust.crt", folder / OVERLAY_FILE, str(published["commit"]), stand_ins)
+
+
+def open_shell(root: Path, cache: Path, command: str) -> None:
+    """Replace this process by a shell, or by a command of it, inside the running lab; does not return.
+
+    Args:
+        root: the repository; the cluster's kubeconfig and talosconfig are taken from its state folder.
+        cache: the tool's cache folder.
+        command: a shell command; empty opens an interactive shell.
+
+    Raises:
+        FirstlightError: no lab is running.
+    """
+    lab = Lab(cache)
+    state = root / ".firstlight" / lab.owner().get("cluster", "lab")
+    # The shell is the operator's: kubectl and talosctl find the cluster without flags.
+    os.environ |= {"KUBECONFIG": str(state / "kubeconfig"), "TALOSCONFIG": str(state / "talosconfig")}
+    found = Toolbox(root, cache, ShCommandRunner(Redactor()), _silent, os.environ.get("PATH", "")).look(names_for())
+    folders = {str(finding.path.parent): None for finding in found if finding.path}
+    os.environ["PATH"] = os.pathsep.join([*folders, os.environ.get("PATH", "")])
+    shell = os.environ.get("SHELL", "/bin/sh")
+    nsenter = this_system(os.environ).find("nsenter") or Path("/usr/bin/nsenter")
+    lab.enter(nsenter, [shell, "-c", command] if command else [shell])
+
+
+def _silent(_: str) -> None:
+    """Nothing is built for a shell, so there is no progress to tell."""

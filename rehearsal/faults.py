@@ -71,7 +71,7 @@ class Faults:
             case "clock":
                 self._time.shift(seconds)
             case _:
-                raise InputError(f"there is no fault {name!r}", (Problem(f"known faults: {', '.join(FAULTS)}"),))
+                raise _unknown(name)
 
     def end(self, name: str, machine: int) -> int:
         """Mend what was broken.
@@ -84,7 +84,7 @@ class Faults:
             case "link-down":
                 self._network.set_link(tap_name(machine, 0), up=True)
             case "registry-down":
-                self._run(f"delete table inet {TABLE}")
+                self._run(f"add table inet {TABLE}; delete table inet {TABLE}")
             case "clock":
                 self._time.shift(0.0)
         return fired
@@ -98,14 +98,20 @@ class Faults:
                 return self._links_pulled
             case "clock":
                 return self._time.answered_shifted
-            case _:
+            case "registry-down":
                 return self._refused()
+            case _:
+                raise _unknown(name)
 
     def _refused(self) -> int:
-        command = Command(self._nft, ("--json", "list", "table", "inet", TABLE), timeout=10)  # netlink answers at once
+        command = Command(self._nft, ("--json", "list", "ruleset"), timeout=10)  # netlink answers at once
         rules = [entry["rule"] for entry in json.loads(self._runner.run(command).text)["nftables"] if "rule" in entry]
         counters = [part["counter"]["packets"] for rule in rules for part in rule["expr"] if "counter" in part]
         return sum(int(packets) for packets in counters)
 
     def _run(self, script: str) -> None:
         self._runner.run(Command(self._nft, (script,), timeout=10))  # netlink answers at once
+
+
+def _unknown(name: str) -> InputError:
+    return InputError(f"there is no fault {name!r}", (Problem(f"known faults: {', '.join(FAULTS)}"),))

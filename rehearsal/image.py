@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import FirstlightError, InputError, Problem
+from bootstrap.host.packages import SYSTEM_FOLDERS
 from rehearsal.registry import Image
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ TALOS: Final = "github.com/siderolabs/talos@v1.11.5"
 MACHINERY: Final = "github.com/siderolabs/talos/pkg/machinery@v1.11.5"
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DEFAULT_MIRROR: Final = "http://deb.debian.org/debian"
+# Folders of builds that are under way; finished ones are `image-<key>`.
+WORK_PREFIX: Final = "building-image."
 # Measured at 7 s on two cores and 40 MB of packages; ten minutes are a slow mirror.
+# How layers are packed; another way makes other images of the same files.
+LAYERS: Final = b"zstd -3"
 RECIPE_SECONDS: Final = 600.0
 
 
@@ -96,7 +101,7 @@ class ImageBuilder:
     def images_key(self, assets: BootAssets) -> str:
         """Digest of everything that the images are made of."""
         names = sorted({str(path) for image in self.images(assets) for path in image.files.values()})
-        return _digest([self._list.read_bytes(), *(name.encode() for name in names)])
+        return _digest([LAYERS, self._list.read_bytes(), *(name.encode() for name in names)])
 
     def _image(self, entry: dict[str, Yaml], assets: BootAssets) -> Image:
         files: dict[str, Path] = {}
@@ -141,13 +146,16 @@ class ImageBuilder:
         if not KEYRING.exists():
             problem = Problem(f"{KEYRING} is missing", remedy="sudo apt-get install debian-archive-keyring")
             raise InputError("the lab's machine image cannot be built", (problem,))
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix="image.", ignore_cleanup_errors=True) as made:
+        self._clean()
+        with tempfile.TemporaryDirectory(dir=self._cache, prefix=WORK_PREFIX, ignore_cleanup_errors=True) as made:
             work = Path(made)
             self._prepare(work)
             environment = {
                 "WORK": str(work), "RECIPE": str(self._recipe), "CA": str(authority), "KEYRING": str(KEYRING),
                 "PACKAGES": str(self._recipe / "packages.txt"), "MIRROR": self._mirror(),
                 "TALOS": str(self.module_folder(TALOS)),
+                # An ordinary user's PATH leaves out where depmod and ldconfig are.
+                "PATH": os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS]),
             }  # fmt: skip
             for script, text in (
                 ("fetch.sh", "fetching Debian packages for the lab's machine"),
@@ -157,6 +165,11 @@ class ImageBuilder:
                 self._report(text)
                 self._run(script, environment)
             self._keep(work, folder)
+
+    def _clean(self) -> None:
+        """Remove what a build that was killed left; nobody builds meanwhile, the lock is ours."""
+        for left in self._cache.glob(f"{WORK_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _prepare(self, work: Path) -> None:
         (work / "bin" / "cni").mkdir(parents=True)

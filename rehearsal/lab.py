@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command
-from bootstrap.host.errors import FirstlightError, InputError, Problem
+from bootstrap.host.errors import FirstlightError, InputError, LockedError, Problem, WaitTimeoutError
 from inventory.model import VirtualMachine
 from rehearsal import control, namespaces
 from rehearsal.certificates import ensure_authority
 from rehearsal.charts import chart_needs
 from rehearsal.image import ImageBuilder
+from rehearsal.locks import is_held, kill_holder, try_lock
+from rehearsal.machine import EMULATED_ARGUMENTS
 from rehearsal.registry import images_to_json
 from rehearsal.settings import (
     FAILURE_FILE,
     IMAGES_FILE,
     MODULES_FILE,
+    OVERLAY_FILE,
     SETTINGS_FILE,
+    SOCKET_FILE,
     LabSettings,
     MachineSettings,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from bootstrap.host.commands import ShCommandRunner
+    from bootstrap.host.commands import Daemon, ShCommandRunner
+    from bootstrap.host.yaml_io import Yaml
     from inventory.model import Cluster, Node
 
+# Tells a command inside the lab where the lab's files are.
+FOLDER: Final = "FIRSTLIGHT_LAB"
 # Cold: images of 1.1 GB are written and pushed; four minutes of it are the machine's boot on a busy host.
 UP_SECONDS: Final = 600.0
 # Ending QEMU and the servers takes a second; their grace period is five.
 DOWN_SECONDS: Final = 20.0
+# Asked for its state, or to stop, the supervisor answers at once unless the machine swaps.
+STATUS_SECONDS: Final = 15.0
+# With fewer bytes even the supervisor's last words may have found no room.
+FULL_DISK: Final = 1_000_000
+# Three scripts of the recipe with ten minutes each; cached, it takes a second.
+PREPARE_SECONDS: Final = 1800.0
+# Bytes of a Unix socket's path, linux/un.h without the final zero.
+LONGEST_SOCKET: Final = 107
 # MiB that the lab's servers and ourselves need beside the machines.
 SPARE_MEMORY: Final = 512
 # GiB that one installed machine with its snapshots takes (measured: 0.9 installed, 1.5 a snapshot).
@@ -79,26 +95,26 @@ class Lab:
     @property
     def socket(self) -> Path:
         """The supervisor's control socket."""
-        return self.folder / "control.sock"
+        return self.folder / SOCKET_FILE
 
     def owner(self) -> dict[str, str]:
         """Who runs it: root, cluster, since, inputs; empty when nobody does."""
         if not self._lock.exists():
             return {}
-        with self._lock.open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                held: dict[str, str] = json.loads(file.read() or "{}")
-                return held or {"root": "unknown"}
-        return {}
+        with self._lock.open() as file:
+            if not is_held(file):
+                return {}
+            held: dict[str, str] = json.loads(file.read() or "{}")
+        return held or {"root": "unknown"}
 
     def status(self) -> Status:
         """Whether it runs and what it does."""
         owner = self.owner()
         if not owner:
             return Status(running=False, owner={}, state="down", doing="", machines=(), snapshots=())
-        answer = control.ask(self.socket, "status")
+        if control.supervisor_pid(self.socket) is None:
+            return Status(running=True, owner=owner, state="starting", doing="", machines=(), snapshots=())
+        answer = control.ask(self.socket, "status", patience=STATUS_SECONDS)
         machines, snapshots = tuple(answer["machines"]), tuple(answer["snapshots"])
         return Status(
             running=True,
@@ -139,24 +155,72 @@ class Lab:
                     "machines, image or programs changed since it was started", remedy="./invoke lab.down"
                 )
                 raise InputError("the running lab is not what the files describe", (problem,))
-            self._await_ready(report)
+            self._await_ready(report, lambda: bool(self.owner()))
             return False
-        self._start(settings, runner)
-        self._await_ready(report)
+        supervisor = self._start(settings, runner)
+        self._await_ready(report, lambda: supervisor.running)
         return True
+
+    @contextmanager
+    def starting(self, report: Callable[[str], None]) -> Iterator[None]:
+        """Be the only command that prepares and starts the lab; whoever comes second waits until it can join.
+
+        Raises:
+            WaitTimeoutError: another command neither starts the lab nor gives up.
+        """
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / "starting").open("w") as file:
+            deadline = time.monotonic() + PREPARE_SECONDS
+            told = False
+            while not try_lock(file) and not self.owner():
+                if not told:
+                    report("another command is preparing the lab: waiting for it")
+                    told = True
+                if time.monotonic() > deadline:
+                    raise WaitTimeoutError("another command is preparing the lab and does not get done")
+                time.sleep(0.2)  # a local lock: asking five times a second costs nothing
+            yield
+
+    def ask(self, request: str, **arguments: Any) -> object:
+        """Ask the running lab for something.
+
+        Raises:
+            FirstlightError: no lab is running, or it refuses.
+        """
+        if not self.owner():
+            raise FirstlightError("no lab is running", remedy="./invoke lab.up")
+        return control.ask(self.socket, request, **arguments)
 
     def down(self) -> bool:
         """End the lab and remove everything it made at run time; whether there was one."""
         was_running = bool(self.owner())
-        if was_running:
-            control.ask(self.socket, "stop")
-            deadline = time.monotonic() + DOWN_SECONDS
-            while self.owner():
-                if time.monotonic() > deadline:
-                    raise FirstlightError("the lab does not end", remedy="pkill -f rehearsal.supervisor")
-                time.sleep(0.05)  # local lock: asking often costs nothing
+        if not was_running:
+            self._clean()
+            return False
+        began, insisted = time.monotonic(), False
+        while self.owner():
+            with suppress(FirstlightError):  # it may not listen yet, or end while it is asked
+                control.ask(self.socket, "stop", patience=STATUS_SECONDS)
+            waited = time.monotonic() - began
+            if waited > DOWN_SECONDS and not insisted:
+                kill_holder(self._lock)
+                insisted = True
+            if waited > 2 * DOWN_SECONDS:
+                raise FirstlightError("the lab does not end", cause=f"{self._lock} is still held")
+            time.sleep(0.05)  # a local lock: asking often costs nothing
         shutil.rmtree(self.folder, ignore_errors=True)
-        return was_running
+        return True
+
+    def _clean(self) -> None:
+        """Remove what a lab that was killed left, unless a command is about to start one there."""
+        if not self.folder.exists():
+            return
+        with (self.cache / "starting").open("w") as file:
+            if not try_lock(file):
+                raise LockedError(
+                    "another command is preparing the lab", remedy="end that command, then ./invoke lab.down"
+                )
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def enter(self, nsenter: Path, command: Sequence[str]) -> None:
         """Replace this process by a command inside the lab; does not return.
@@ -169,13 +233,14 @@ class Lab:
             raise FirstlightError("no lab is running", remedy="./invoke lab.up")
         trust = str(self.folder / "trust.crt")
         environment = {
-            **os.environ, "SSL_CERT_FILE": trust, "OP_CONNECT_HOST": "http://opconnect.monosense.dev",
+            **os.environ, "SSL_CERT_FILE": trust, "GIT_SSL_CAINFO": trust, "OP_CONNECT_HOST": "http://opconnect.monosense.dev",
             "OP_CONNECT_TOKEN": str(control.ask(self.socket, "token")),
+            FOLDER: str(self.folder),
         }  # fmt: skip
         environment.pop("SSL_CERT_DIR", None)
         namespaces.enter(nsenter, pid, command, environment)
 
-    def _start(self, settings: LabSettings, runner: ShCommandRunner) -> None:
+    def _start(self, settings: LabSettings, runner: ShCommandRunner) -> Daemon:
         owner = {
             "root": str(settings.root), "cluster": settings.cluster, "inputs": settings.inputs,
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -191,14 +256,19 @@ class Lab:
         )
         arguments = (*namespaces.unshare_arguments(), *supervisor)
         code = str(Path(__file__).resolve().parent.parent)
-        command = Command(settings.programs["unshare"], arguments, {"PYTHONPATH": code}, folder=settings.root)
-        runner.start(command, log=self.folder / "supervisor.log")
+        # Image layers pass through temporary files: beside the lab there is room, and they go when it goes.
+        scratch = self.folder / "tmp"
+        scratch.mkdir(exist_ok=True)
+        environment = {"PYTHONPATH": code, "TMPDIR": str(scratch)}
+        command = Command(settings.programs["unshare"], arguments, environment, folder=settings.root)
+        return runner.start(command, log=self.folder / "supervisor.log")
 
-    def _await_ready(self, report: Callable[[str], None]) -> None:
+    def _await_ready(self, report: Callable[[str], None], lives: Callable[[], bool]) -> None:
         deadline = time.monotonic() + UP_SECONDS
         last = ""
         while True:
-            state, doing = self._ask_state()
+            lived = lives()
+            state, doing = self._ask_state(lived=lived)
             if state == "ready":
                 return
             if doing != last:
@@ -212,22 +282,31 @@ class Lab:
                 )
             time.sleep(0.1)  # a local socket: asking ten times a second costs nothing
 
-    def _ask_state(self) -> tuple[str, str]:
+    def _ask_state(self, *, lived: bool) -> tuple[str, str]:
         failure = self.folder / FAILURE_FILE
         if failure.exists():
             seen = json.loads(failure.read_text())
             remedy = seen["remedy"] or f"look at {self.folder}/supervisor.log"
             raise FirstlightError(seen["fact"], cause=seen["cause"], remedy=remedy)
+        if not lived:
+            raise self._ended()
         if control.supervisor_pid(self.socket) is None:
-            log = self.folder / "supervisor.log"
-            text = log.read_text(errors="replace").strip() if log.exists() else ""
-            if text:
-                raise FirstlightError(
-                    "the lab's supervisor ended", cause=text.splitlines()[-1], remedy=f"look at {log}"
-                )
             return "starting", "starting the lab"
-        answer = control.ask(self.socket, "status")
+        try:
+            answer = control.ask(self.socket, "status", patience=STATUS_SECONDS)
+        except FirstlightError as error:  # it may be ending; whether it lives is asked again
+            return "starting", str(error)
         return str(answer["state"]), str(answer["doing"])
+
+    def _ended(self) -> FirstlightError:
+        if shutil.disk_usage(self.cache).free < FULL_DISK:
+            return FirstlightError("the lab's supervisor ended", cause=f"the disk is full at {self.cache}")
+        log = self.folder / "supervisor.log"
+        try:
+            lines = log.read_text(errors="replace").splitlines() or ["it printed nothing"]
+        except OSError:
+            return FirstlightError("the lab was ended while it started", remedy="./invoke lab.up")
+        return FirstlightError("the lab's supervisor ended", cause=lines[-1], remedy=f"look at {log}")
 
 
 @dataclass(frozen=True)
@@ -261,6 +340,11 @@ def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
     needed = DISK_PER_MACHINE * len(machines)
     if free < needed:
         problems.append(Problem(f"the lab wants {needed} GiB of disk at {cache}, {free} GiB are free"))
+    sockets = [str(cache / "lab" / "run" / "machines" / machine.name / "qmp.sock") for machine in machines]
+    longest = max((len(os.fsencode(path)) for path in sockets), default=0)
+    if longest > LONGEST_SOCKET:
+        text = f"the path of the cache is {longest - LONGEST_SOCKET} bytes too long for the sockets in it: {cache}"
+        problems.append(Problem(text, remedy="set XDG_CACHE_HOME to a shorter path"))
     return problems
 
 
@@ -297,11 +381,37 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
     settings = replace(settings, inputs=hashlib.sha256(settings.to_json().encode()).hexdigest()[:16])
     if not lab.owner():
         shutil.rmtree(lab.folder, ignore_errors=True)
+        if lab.folder.exists():
+            problem = Problem(f"{lab.folder} holds files of somebody else", remedy=f"sudo rm -rf {lab.folder}")
+            raise InputError("an earlier lab's files cannot be removed", (problem,))
         lab.folder.mkdir(parents=True, mode=0o700)
         (lab.folder / IMAGES_FILE).write_text(images_to_json(images))
         folders = {module: str(builder.module_folder(module)) for module in needs.modules}
         (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
+        overlay = _overlay(authority.certificate.read_text(), emulated=accelerator == EMULATION)
+        (lab.folder / OVERLAY_FILE).write_text(overlay)
     return settings
+
+
+def _overlay(certificate: str, *, emulated: bool) -> str:
+    """The patches over a cluster's own machine configuration: what the lab's machines need and hardware does not."""
+    documents: list[Yaml] = [
+        {
+            "apiVersion": "v1alpha1",
+            "kind": "TrustedRootsConfig",
+            "name": "firstlight-lab",
+            "certificates": certificate,
+        }
+    ]
+    if emulated:
+        # The first processor quota makes the kernel patch its own code, which QEMU's emulation with several
+        # threads does not survive (an int3 oops in update_curr). The arguments are those of the first boot.
+        machine: dict[str, Yaml] = {
+            "kubelet": {"extraConfig": {"cpuCFSQuota": False}},
+            "install": {"extraKernelArgs": [*EMULATED_ARGUMENTS]},
+        }
+        documents.insert(0, {"machine": machine})
+    return yaml_io.dump_all(documents)
 
 
 def _machine(node: Node) -> MachineSettings:

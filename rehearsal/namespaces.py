@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import Problem
@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 
     from bootstrap.host.commands import CommandRunner
 
-TUN = Path("/dev/net/tun")
+# Below the root of the file system.
+TUN: Final = Path("dev/net/tun")
 # Set for whoever runs inside, so that it does not enter twice.
 INSIDE = "FIRSTLIGHT_INSIDE_LAB"
+# Exit codes of the trial: which of its steps failed; unshare's own failure is 1.
+NO_MOUNT, NO_BRIDGE, NO_TAP = 81, 82, 83
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
-_APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-_CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")
-_MAXIMUM = Path("/proc/sys/user/max_user_namespaces")
+# Sysctls that take namespaces from ordinary users, the values that do so and the one that gives them back: of
+# Ubuntu's AppArmor since 23.10, of Debian's and Ubuntu's kernels, and of every kernel (user_namespaces(7)).
+SYSCTLS: Final = (
+    ("kernel.apparmor_restrict_unprivileged_userns", ("1", "2"), "0"),
+    ("kernel.unprivileged_userns_clone", ("0",), "1"),
+    ("user.max_user_namespaces", ("0",), "15000"),
+)
 
 
 def unshare_arguments() -> tuple[str, ...]:
@@ -40,15 +47,19 @@ def check(unshare: Path, ip: Path, runner: CommandRunner) -> list[Problem]:
         ip: the program of iproute2.
         runner: runs them.
     """
-    tries = ("mount --bind /dev/null /etc/resolv.conf", f"{ip} link add check0 type bridge")
-    script = " && ".join([*tries, f"{ip} tuntap add dev check1 mode tap"])
+    tries = (
+        ("mount --bind /dev/null /etc/resolv.conf", NO_MOUNT),
+        (f"{ip} link add check0 type bridge", NO_BRIDGE),
+        (f"{ip} tuntap add dev check1 mode tap", NO_TAP),
+    )
+    script = "; ".join(f"{line} || exit {code}" for line, code in tries)
     command = Command(
         unshare, (*unshare_arguments(), "/bin/sh", "-c", script), timeout=10
     )  # makes interfaces only: instant
     try:
         runner.run(command)
     except CommandError as error:
-        return [_explain(error)]
+        return [explain(error, os.geteuid())]
     return []
 
 
@@ -73,7 +84,8 @@ def enter(nsenter: Path, pid: int, command: Sequence[str], environment: Mapping[
         environment: all of it.
     """
     folder = Path.cwd()
-    arguments = [str(nsenter), *enter_arguments(pid), f"--wd={folder}", "--", *command]
+    # The folder is looked up inside: one that was opened outside belongs to another tree of mounts there.
+    arguments = [str(nsenter), *enter_arguments(pid), "--", "env", f"--chdir={folder}", *command]
     os.execve(nsenter, arguments, {**environment, INSIDE: str(pid)})  # noqa: S606 # argv is a list, no shell
 
 
@@ -82,22 +94,41 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _explain(error: CommandError) -> Problem:
+def explain(error: CommandError, user: int, root: Path = Path("/")) -> Problem:
+    """Which setting of this machine made the trial fail, and how to change it.
+
+    Args:
+        error: of the trial.
+        user: effective user id; sysctls about user namespaces do not concern root.
+        root: prefix of the files that are looked at.
+    """
     text = error.stderr.strip() or error.cause
-    if "tun" in text or ("open: " in text and "ermission" in text) or "tuntap" in text:
-        mode = oct(TUN.stat().st_mode & 0o777) if TUN.exists() else "missing"
-        return Problem(f"{TUN} cannot be opened (mode {mode}, wanted 0o666): {text}", remedy=f"sudo chmod 666 {TUN}")
-    for path, wanted in ((_APPARMOR, "0"), (_CLONE, "1")):
-        if path.exists() and path.read_text().strip() != wanted:
-            name = str(path.relative_to("/proc/sys")).replace("/", ".")
-            return Problem(
-                f"{name} forbids namespaces to ordinary users: {text}", remedy=f"sudo sysctl {name}={wanted}"
-            )
-    if _MAXIMUM.exists() and _MAXIMUM.read_text().strip() == "0":
-        return Problem(f"user.max_user_namespaces is 0: {text}", remedy="sudo sysctl user.max_user_namespaces=15000")
-    if "proc" in text or "mount" in text:
+    if error.exit_code_seen == NO_TAP:
+        return _explain_tap(text, root / TUN)
+    if error.exit_code_seen == NO_BRIDGE:
+        return Problem(f"no bridge can be made: {text}", remedy="sudo modprobe bridge")
+    for name, forbidding, wanted in SYSCTLS if user else ():
+        path = root / "proc/sys" / name.replace(".", "/")
+        seen = path.read_text().strip() if path.exists() else "unknown"
+        if seen in forbidding:
+            return Problem(f"{name} is {seen}, no namespaces for you: {text}", remedy=f"sudo sysctl {name}={wanted}")
+    if error.exit_code_seen == NO_MOUNT or "proc" in text or "mount" in text:
+        remedy = "run outside of this container or sandbox"
+        return Problem(f"mounts are forbidden inside new namespaces: {text}", remedy=remedy)
+    remedy = "run as root, or where user namespaces are allowed"
+    if not user:
+        remedy = "start this container with more rights, for example `--privileged`, or run outside of it"
+    return Problem(f"namespaces are forbidden: {text}", remedy=remedy)
+
+
+def _explain_tap(text: str, device: Path) -> Problem:
+    if not device.exists():
+        return Problem(f"/{TUN} is missing, machines would have no network: {text}", remedy="sudo modprobe tun")
+    mode = device.stat().st_mode & 0o777
+    # Permission denied is the file's mode; not permitted, in spite of it, is a container's device rule.
+    if "ermission denied" in text:
         return Problem(
-            f"mounts are forbidden inside new namespaces: {text}",
-            remedy="run outside of this container or sandbox",
+            f"/{TUN} cannot be opened (mode {mode:04o}, wanted 0666): {text}", remedy=f"sudo chmod 666 /{TUN}"
         )
-    return Problem(f"namespaces are forbidden: {text}", remedy="run as root, or where user namespaces are allowed")
+    remedy = f"allow the device where this container is started, for example `--device /{TUN}`"
+    return Problem(f"/{TUN} cannot be used: {text}", remedy=remedy)

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bootstrap.host.commands import Command
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BRIDGE = "lab0"
 # Seconds between the epochs of NTP (1900) and Unix (1970), RFC 5905.
 NTP_EPOCH = 2_208_988_800
+NTP_PORT = 123
 # An NTP packet without extensions, RFC 5905 section 7.3.
 NTP_PACKET = 48
 
@@ -101,14 +103,18 @@ def dnsmasq_arguments(settings: LabSettings) -> tuple[str, ...]:
 
 
 class TimeServer:
-    """Answers NTP from our own clock, shifted when a fault asks for it."""
+    """Answers NTP from our own clock, shifted when a fault asks for it.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        address: an address of the lab, without prefix.
+        port: UDP port.
+    """
+
+    def __init__(self, address: str, port: int = NTP_PORT) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 123))
+        self._socket.bind((address, port))
         self._lock = threading.Lock()
         self._shift = 0.0
-        self._silent = False
         self._answered_shifted = 0
 
     def start(self) -> None:
@@ -131,7 +137,8 @@ class TimeServer:
         while True:
             question, sender = self._socket.recvfrom(1024)
             if len(question) >= NTP_PACKET:
-                self._socket.sendto(self._answer(question), sender)
+                with suppress(OSError):  # whoever asked may have lost its link meanwhile
+                    self._socket.sendto(self._answer(question), sender)
 
     def _answer(self, question: bytes) -> bytes:
         with self._lock:
@@ -144,7 +151,8 @@ class TimeServer:
 
 
 def _ntp_time(seconds: float) -> bytes:
-    return struct.pack("!II", int(seconds) + NTP_EPOCH, int((seconds % 1) * 2**32))
+    # Seconds wrap in 2036 (RFC 5905 section 6), and a clock that lies may be there already.
+    return struct.pack("!II", (int(seconds) + NTP_EPOCH) % 2**32, int((seconds % 1) * 2**32))
 
 
 def write_resolver(settings: LabSettings) -> Path:

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bootstrap.host.commands import Command
 from bootstrap.host.errors import FirstlightError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
+
+    from bootstrap.host.commands import CommandRunner
 
 # The same content gives the same digest: every file is from this moment.
 MODIFIED = 1_700_000_000
@@ -71,16 +74,28 @@ def images_from_json(text: str) -> list[Image]:
     ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Blob:
+    """What a registry keeps: digest with its algorithm, and size in bytes."""
+
+    digest: str
+    size: int
+
+
 class Registry:
     """A client of the registry's HTTP API (OCI distribution specification 1.1).
 
     Args:
         name: a name that its certificate holds.
         trust: the CA file.
+        zstd: the program that packs layers, only needed to push.
+        runner: runs it.
     """
 
-    def __init__(self, name: str, trust: Path) -> None:
+    def __init__(self, name: str, trust: Path, zstd: Path, runner: CommandRunner) -> None:
         self._name = name
+        self._zstd = zstd
+        self._runner = runner
         self._context = ssl.create_default_context(cafile=str(trust))
 
     def answers(self) -> bool:
@@ -94,22 +109,33 @@ class Registry:
         """Push an image; blobs that are there are not sent again.
 
         Returns:
-            Bytes of its layer.
+            Bytes of its packed layer.
 
         Raises:
             FirstlightError: the registry refused.
         """
-        with tempfile.TemporaryFile() as layer:
-            digest, size = write_layer(image.files, layer)
-            self._blob(image.repository, digest, layer, size)
-        config = json.dumps(_config(image, digest), sort_keys=True).encode()
-        config_digest = _digest(config)
-        self._blob(image.repository, config_digest, config, len(config))
-        manifest = json.dumps(_manifest(digest, size, config_digest, len(config)), sort_keys=True).encode()
+        with tempfile.TemporaryDirectory(prefix="firstlight-layer-") as folder:
+            plain, packed = Path(folder) / "layer.tar", Path(folder) / "layer.tar.zst"
+            with plain.open("w+b") as tar:
+                contents = write_layer(image.files, tar)[0]
+            self._compress(plain, packed)
+            with packed.open("rb") as file:
+                layer = Blob(f"sha256:{_file_digest(file)}", file.tell())
+                file.seek(0)
+                self._blob(image.repository, layer.digest, file, layer.size)
+        config = json.dumps(_config(image, contents), sort_keys=True).encode()
+        described = Blob(_digest(config), len(config))
+        self._blob(image.repository, described.digest, config, described.size)
+        manifest = json.dumps(_manifest(layer, described), sort_keys=True).encode()
         headers = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
         path = f"/v2/{image.repository}/manifests/{image.tag}"
         self._expect(CREATED, "PUT", path, manifest, headers)
-        return size
+        return layer.size
+
+    def _compress(self, source: Path, target: Path) -> None:
+        # An emulated processor unpacks zstd at 125 MB/s; it decrypts what crosses the network at 28 MB/s.
+        arguments = ("--quiet", "-3", str(source), "-o", str(target))
+        self._runner.run(Command(self._zstd, arguments, timeout=PUSH_SECONDS))
 
     def _blob(self, repository: str, digest: str, content: bytes | IO[bytes], size: int) -> None:
         if self._request("HEAD", f"/v2/{repository}/blobs/{digest}")[0] == OK:
@@ -143,8 +169,6 @@ class Registry:
 
 def write_layer(files: Mapping[str, Path], target: IO[bytes]) -> tuple[str, int]:
     """Write a layer as tar, the same for the same content; the file is left at its start.
-
-    Uncompressed, because an emulated machine unpacks slower than it reads.
 
     Returns:
         The digest with its algorithm, and the size in bytes.
@@ -203,12 +227,12 @@ def _config(image: Image, layer: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _manifest(layer: str, layer_size: int, config: str, config_size: int) -> dict[str, object]:
+def _manifest(layer: Blob, config: Blob) -> dict[str, object]:
     kind = "application/vnd.oci.image"
     return {
         "schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json",
-        "config": {"mediaType": f"{kind}.config.v1+json", "digest": config, "size": config_size},
-        "layers": [{"mediaType": f"{kind}.layer.v1.tar", "digest": layer, "size": layer_size}],
+        "config": {"mediaType": f"{kind}.config.v1+json", "digest": config.digest, "size": config.size},
+        "layers": [{"mediaType": f"{kind}.layer.v1.tar+zstd", "digest": layer.digest, "size": layer.size}],
     }  # fmt: skip
 
 

@@ -26,6 +26,8 @@ SETTINGS_FILE = "settings.json"
 IMAGES_FILE = "images.json"
 MODULES_FILE = "modules.json"
 FAILURE_FILE = "failure.json"
+OVERLAY_FILE = "overlay.yaml"
+SOCKET_FILE = "control.sock"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class LabSettings:
     @property
     def socket(self) -> Path:
         """The control socket."""
-        return self.folder / "control.sock"
+        return self.folder / SOCKET_FILE
 
     @property
     def trust(self) -> Path:

@@ -5,7 +5,6 @@ It runs inside namespaces of its own; when it ends, the kernel ends whatever is 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -16,16 +15,19 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.host.commands import Command, Daemon, ShCommandRunner
 from bootstrap.host.errors import FirstlightError
+from bootstrap.host.files import write_atomically
 from bootstrap.host.secret import Redactor
 from rehearsal import control, web
 from rehearsal.certificates import Authority, issue_server
 from rehearsal.charts import package
 from rehearsal.faults import Faults
+from rehearsal.locks import try_lock
 from rehearsal.machine import Machine
 from rehearsal.network import Network, TimeServer, dnsmasq_arguments, write_resolver
 from rehearsal.registry import Registry, images_from_json
@@ -46,7 +48,7 @@ from rehearsal.settings import (
 from rehearsal.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # Talos' API, in maintenance and afterwards.
 TALOS_PORT = 50000
@@ -54,7 +56,12 @@ TALOS_PORT = 50000
 MAINTENANCE_SECONDS = 240.0
 # The registry opens its port within a second; thirty are a port that is taken.
 REGISTRY_SECONDS = 30.0
+# Commands that look whether a lab runs hold its lock for a moment.
+LOCK_SECONDS = 5.0
 CONNECT_ITEM = "onepassword-connect"
+# A server that has no AES instructions makes its clients speak ChaCha20, which an emulated processor decrypts
+# several times faster than AES.
+REGISTRY_ENVIRONMENT = {"GODEBUG": "cpu.aes=off", "OTEL_TRACES_EXPORTER": "none"}
 
 
 class Supervisor:
@@ -85,7 +92,9 @@ class Supervisor:
         try:
             self._make()
             self._state, self._doing = "ready", ""
-            self._ended.wait()
+            # In steps: the kernel may give a signal to another thread, and Python handles it when this one wakes.
+            while not self._ended.wait(0.5):
+                pass
         finally:
             for machine in self._machines:
                 machine.end()
@@ -134,12 +143,9 @@ class Supervisor:
 
     def save(self, name: str) -> list[str]:
         """Keep disk and memory of all machines under a name, all of them stopped meanwhile."""
-        for machine in self._machines:
-            machine.pause()
-        for machine in self._machines:
-            machine.save(name)
-        for machine in self._machines:
-            machine.resume()
+        with self._paused():
+            for machine in self._machines:
+                machine.save(name)
         self._snapshots = [*[one for one in self._snapshots if one != name], name]
         return self._snapshots
 
@@ -149,12 +155,9 @@ class Supervisor:
             raise FirstlightError(
                 f"there is no snapshot {name!r}", cause=f"there are: {', '.join(self._snapshots) or 'none'}"
             )
-        for machine in self._machines:
-            machine.pause()
-        for machine in self._machines:
-            machine.load(name)
-        for machine in self._machines:
-            machine.resume()
+        with self._paused():
+            for machine in self._machines:
+                machine.load(name)
 
     def fault(self, name: str, machine: int = 0, seconds: float = 0.0) -> None:
         """Let an accident happen."""
@@ -169,8 +172,21 @@ class Supervisor:
         return self._accidents().fired(name)
 
     def stop(self) -> None:
-        """End the lab."""
+        """End the lab; one that is still starting ends at once, the kernel cleans up behind it."""
         self._ended.set()
+        if self._state == "starting":
+            # The moment is for the answer to whoever asked.
+            threading.Timer(0.1, os._exit, (0,)).start()
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        try:
+            for machine in self._machines:
+                machine.pause()
+            yield
+        finally:
+            for machine in self._machines:
+                machine.resume()
 
     def _accidents(self) -> Faults:
         if self._faults is None:
@@ -230,7 +246,7 @@ class Supervisor:
         }  # fmt: skip
         path = settings.folder / "registry.yml"
         path.write_text(json.dumps(configuration))
-        self._daemon("registry", "serve", str(path), environment={"OTEL_TRACES_EXPORTER": "none"})
+        self._daemon("registry", "serve", str(path), environment=REGISTRY_ENVIRONMENT)
 
     def _fill_vault(self) -> None:
         # `talosctl gen secrets` makes five key pairs: two seconds on a busy machine.
@@ -244,7 +260,7 @@ class Supervisor:
 
     def _fill_registry(self) -> None:
         settings = self._settings
-        registry = Registry(REGISTRY_NAMES[0], settings.trust)
+        registry = Registry(REGISTRY_NAMES[0], settings.trust, settings.programs["zstd"], self._runner)
         _wait(registry.answers, REGISTRY_SECONDS, "the lab's registry to answer")
         if settings.registry_base.exists():
             return
@@ -314,16 +330,23 @@ def main() -> None:
     if child:
         _reap(child)
     lock = Path(sys.argv[2]).open("r+")  # noqa: SIM115 # held for the life of the process
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
+        _wait(lambda: try_lock(lock), LOCK_SECONDS, "the lock of the lab")
         Supervisor(settings).run()
-    except FirstlightError as error:
-        failure = {"fact": error.fact, "cause": error.cause, "remedy": error.remedy}
-        (settings.folder / FAILURE_FILE).write_text(json.dumps(failure))
+    except Exception as error:  # noqa: BLE001 # whoever waits for the lab must learn why it failed
         traceback.print_exc()
+        _tell_failure(settings.folder / FAILURE_FILE, error)
         os._exit(1)
     # Threads of servers would hold up an ordinary exit.
     os._exit(0)
+
+
+def _tell_failure(path: Path, error: Exception) -> None:
+    failure = {"fact": "the lab's supervisor failed", "cause": f"{type(error).__name__}: {error}", "remedy": ""}
+    if isinstance(error, FirstlightError):
+        failure = {"fact": error.fact, "cause": error.cause, "remedy": error.remedy}
+    with suppress(OSError):  # a full disk has room for no more words
+        write_atomically(path, json.dumps(failure).encode())
 
 
 def _reap(child: int) -> None:

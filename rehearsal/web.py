@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import ssl
+import sys
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from bootstrap.host.commands import Command
+from bootstrap.host.errors import FirstlightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,14 +58,21 @@ def serve(
         handle: turns a request into a response.
         tls: certificate and key files; None serves plain HTTP.
     """
-    server = ThreadingHTTPServer((address, port), _bridge(handle))
-    server.daemon_threads = True
+    server = _Server((address, port), _bridge(handle))
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls)
         # The handshake belongs to the connection's own thread: a silent client must not hold up the others.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, name=f"web-{address}", daemon=True).start()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 # socketserver's signature
+        """One line in the log: clients hang up in the middle, or do not trust the lab's CA."""
+        sys.stderr.write(f"web: {client_address}: {sys.exception()!r}\n")
 
 
 def serve_files(folders: Mapping[str, Path]) -> Callable[[Request], Response]:
@@ -168,7 +177,11 @@ def _bridge(handle: Callable[[Request], Response]) -> type[BaseHTTPRequestHandle
             url = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             host = headers.get("host", "").partition(":")[0]
-            response = handle(Request(self.command, host, url.path, url.query, headers, self.read_body(headers)))
+            request = Request(self.command, host, url.path, url.query, headers, self.read_body(headers))
+            try:
+                response = handle(request)
+            except FirstlightError as error:
+                response = Response(500, (("Content-Type", "text/plain"),), f"{error}\n".encode())
             self.send_response(response.status)
             for name, value in response.headers:
                 self.send_header(name, value)

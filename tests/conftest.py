@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from bootstrap.host.commands import ShCommandRunner
+from bootstrap.host.secret import Redactor
+from bootstrap.host.toolbox import Toolbox, default_cache
+
+ROOT = Path(__file__).parents[1]
 Programs = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def programs() -> Programs:
-    """Where a pinned program is; a missing one fails the test that asks for it."""
-    listing = Path(os.environ.get("FIRSTLIGHT_PROGRAMS", "/tmp/programs.txt"))  # noqa: S108 # replaced by the registry
-    known = dict(line.split(maxsplit=1) for line in listing.read_text().splitlines()) if listing.exists() else {}
+def programs(pytestconfig: pytest.Config) -> Programs:
+    """Where a pinned program is; one that is neither on PATH nor cached is built, which takes minutes."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
+    def report(text: str) -> None:
+        # Somebody is waiting for a build: its progress is shown at once, not kept for a failure.
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    runner = ShCommandRunner(Redactor())
+    toolbox = Toolbox(ROOT, default_cache(os.environ), runner, report, os.environ.get("PATH", ""))
+
+    @cache
     def find(name: str) -> Path:
-        path = Path(known.get(name, f"/tmp/warm/{name}"))  # noqa: S108 # as above
-        assert path.exists(), f"{name} is not built"
-        return path
+        return toolbox.ensure([name])[name]
 
     return find

@@ -7,16 +7,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import sh  # noqa: TID251 # this module is the one place
 
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.files import memory_file
 from bootstrap.host.secret import Redactor, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 # What a child may inherit; everything else (tokens, proxies, the user's own kubeconfig) stays here.
 ALLOWED_ENVIRONMENT: Final = (

@@ -31,6 +31,7 @@ class Need(StrEnum):
     MACHINE = "run a virtual machine"
     NETWORK = "make the lab's network"
     GIT = "read the repository"
+    LINT = "check the shell scripts"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ PACKAGES: Final = (
     _package("dnsmasq-base", Need.NETWORK, programs=("dnsmasq",)),
     _package("iproute2", Need.NETWORK, programs=("ip", "tc")),
     _package("nftables", Need.NETWORK, programs=("nft",)),
+    _package("shellcheck", Need.LINT, programs=("shellcheck",)),
     _package("util-linux", Need.NETWORK, programs=("unshare", "nsenter", "mount")),
 )
 """Every system package that some command of ours may ask for."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import yaml  # noqa: TID251 # this module is the one place
 
 from bootstrap.host.errors import InputError, Problem
 
-Yaml: TypeAlias = "None | bool | int | float | str | list[Yaml] | dict[str, Yaml]"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Yaml: TypeAlias = "bool | int | float | str | list[Yaml] | dict[str, Yaml] | None"
 
 _DROPPED: Final = frozenset({"tag:yaml.org,2002:value", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int"})
 
@@ -76,7 +78,7 @@ def load_all(text: str | bytes, *, source: str) -> list[Yaml]:
         InputError: not YAML, or a key stands twice; names file, line and column.
     """
     try:
-        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506 # a safe loader
+        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.YAMLError as error:
         raise _input_error(error, source) from None
 
@@ -129,7 +131,10 @@ def positions(text: str | bytes, *, source: str, document: int = 0) -> dict[tupl
 
 def dump(value: Yaml) -> str:
     """One document in block style, keys in the order given, long lines unbroken."""
-    return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, default_flow_style=False, width=10_000, allow_unicode=True)  # 10,000 columns: never fold
+    never_fold = 10_000  # columns; no line of ours is longer
+    return yaml.dump(
+        value, Dumper=yaml.CSafeDumper, sort_keys=False, default_flow_style=False, width=never_fold, allow_unicode=True
+    )
 
 
 def dump_all(values: list[Yaml]) -> str:

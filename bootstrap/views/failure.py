@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bootstrap.engine.verdict import Failure
+from bootstrap.host.files import write_atomically
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bootstrap.host.errors import FirstlightError
 
 
@@ -27,3 +32,17 @@ def failure_lines(failure: Failure) -> list[str]:
 def render_failure(error: FirstlightError) -> str:
     """The same for an error that no run met, ready for standard error."""
     return "\n".join(failure_lines(Failure.of(error)))
+
+
+def render_unexpected(error: Exception, folder: Path) -> str:
+    """One line for an error that nobody foresaw; its traceback goes to a file, so that nothing secret is shown.
+
+    Args:
+        error: what came up to the edge.
+        folder: gets `errors/<time>.log`, mode 0600.
+    """
+    path = folder / "errors" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
+    # Frames and types without values: a value could be a secret, and no redactor reached this far.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    write_atomically(path, f"{type(error).__name__}\n{frames}".encode(), mode=0o600)
+    return f"error: unexpected {type(error).__name__}; the traceback is in {path}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine.events import Note, RunEnded, RunStarted, Stamped
@@ -48,6 +49,8 @@ def document(
         "target_seconds": _seconds(verdict.target),
         "over_target": verdict.over_target,
         "ours_seconds": _seconds(verdict.ours_seconds),
+        # Linux counts it in KiB (getrusage(2)).
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "outside_seconds": {kind: _seconds(seconds) for kind, seconds in verdict.outside.items()},
         "failures": [_failure(failure) for failure in verdict.failures],
         "phases": [_phase(phase) for phase in verdict.phases],

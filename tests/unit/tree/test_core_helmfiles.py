@@ -9,6 +9,7 @@ import pytest
 from bootstrap.host.commands import Command, CommandRunner
 from bootstrap.host.objects import Object, name_of, objects, sequence, text
 from bootstrap.host.yaml_io import load_all
+from phases.refs import CORE_RELEASES
 from tests.unit.tree.rendered import ROOT, Programs, Rendered
 
 if TYPE_CHECKING:
@@ -56,13 +57,10 @@ def test_releases_bring_no_definitions(rendered: dict[str, Rendered]) -> None:
 def test_releases_come_in_their_order(helmfile: Helmfile) -> None:
     (state,) = helmfile.documents("01-core.yaml.gotmpl", "build")
     needs = {text(release, "name"): sequence(release, "needs") for release in objects(state, "releases")}
-    assert needs == {
-        "cilium": [],
-        "coredns": ["kube-system/cilium"],
-        "flux-operator": ["kube-system/coredns"],
-        "flux-instance": ["flux-system/flux-operator"],
-    }
-    assert list(needs) == ["cilium", "coredns", "flux-operator", "flux-instance"]
+    spaces = {one.name: one.namespace for one in CORE_RELEASES}
+    ours = {one.name: [f"{spaces[need]}/{need}" for need in one.needs] for one in CORE_RELEASES}
+    assert list(needs) == list(ours)
+    assert needs == ours
 
 
 def test_helm_gets_the_values_of_the_tree(helmfile: Helmfile, rendered: dict[str, Rendered]) -> None:

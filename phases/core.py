@@ -1,0 +1,281 @@
+"""The phase `core`: the releases that must run before Flux can, one by one, each with its own gate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from bootstrap.engine import Action, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine.proof import Proof, ProofKind
+from bootstrap.engine.step import Gate
+from bootstrap.host.files import write_atomically
+from gitops import handover
+from gitops.releases import release as read_release
+from gitops.releases import write_core
+from kube import helm
+from kube.adoption import ADOPTER, AdoptionBaseline, collect_baseline
+from kube.helmfile import Helmfile
+from kube.rollout import both, daemon_set_ready, deployment_ready, nodes_ready
+from phases.refs import API, BASELINE, CORE_FOLDER, CORE_RELEASES, DEFINITIONS, FILES, LAST, NODES, RESOURCES, SECRETS
+from phases.refs import CoreRelease as Core
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gitops.tree import Tree
+    from kube.cluster import Cluster, Look
+    from phases.world import Credentials, World
+
+# Seconds; images of 80 to 120 MB are pulled and started, two at a time under emulation.
+RELEASE_SECONDS: Final = 420.0
+# Statuses of helm from which `helm upgrade --install` goes on by itself.
+CONTINUABLE: Final = frozenset({"deployed", "failed", "superseded", "uninstalled"})
+
+
+def phase(world: World) -> Phase:
+    """The phase `core`."""
+    budget = world.cluster.budgets["core"]
+    charts = Step(
+        name=CORE_FOLDER.name,
+        title="Read chart, version and values of each release from the tree",
+        probe=partial(_charts_probe, world),
+        actions=partial(_charts_actions, world),
+        needs=(FILES.name,),
+        early=True,
+    )
+    baseline = Step(
+        name=BASELINE.name,
+        title="Note what runs, before Flux knows of it",
+        probe=partial(_baseline_probe, world),
+        actions=partial(_baseline_actions, world),
+        needs=(API.name, SECRETS.name, *(one.name for one in CORE_RELEASES if one is not LAST)),
+    )
+    return Phase(
+        name="core",
+        title="Install the core releases",
+        number=2,
+        target=budget.target,
+        deadline=budget.deadline,
+        steps=(
+            charts,
+            *(_release_step(world, one) for one in CORE_RELEASES if one is not LAST),
+            baseline,
+            _last(world),
+        ),
+    )
+
+
+def helmfile(world: World, folder: Path, name: str, *, kubeconfig: Path | None, purpose: str = "") -> Helmfile:
+    """A helmfile of the repository, its surroundings shared with no other process.
+
+    Args:
+        world: the world.
+        folder: chart, version and values of each release, from `CORE_FOLDER`.
+        name: the file's name in `bootstrap/helmfile.d`.
+        kubeconfig: the private kubeconfig; None for what needs no cluster.
+        purpose: names the surroundings; one process each.
+    """
+    environment = helm.helm_environment(world.state / "helm" / (purpose or name.partition(".")[0]))
+    return Helmfile(
+        runner=world.runner,
+        helmfile=world.programs["helmfile"],
+        helm=world.programs["helm"],
+        file=world.root / "bootstrap" / "helmfile.d" / name,
+        cluster=world.cluster.name,
+        # Each release has a gate of ours, which sees more than helm's wait.
+        environment={**environment, "FIRSTLIGHT_CORE": str(folder), "FIRSTLIGHT_HELM_WAIT": "false"},
+        kubeconfig=kubeconfig,
+    )
+
+
+def digest_key(credentials: Credentials) -> bytes:
+    """The key of digests that must compare equal over several runs; never stored, derived from the bundle."""
+    return hashlib.sha256(b"firstlight adoption" + credentials.bundle.secret.reveal()).digest()
+
+
+def _release_step(world: World, one: Core) -> Step[str, None]:
+    return Step(
+        name=one.name,
+        title=f"Install {one.name}",
+        probe=partial(_release_probe, world, one),
+        actions=partial(_release_actions, world, one),
+        gate=partial(_release_gate, world, one),
+        needs=(*_COMMON, *one.needs),
+    )
+
+
+def _last(world: World) -> Step[str, None]:
+    step = _release_step(world, LAST)
+    return Step(
+        name=step.name, title=step.title, probe=step.probe, actions=step.actions, gate=step.gate,
+        needs=(*step.needs, BASELINE.name),
+    )  # fmt: skip
+
+
+_COMMON: Final = (FILES.name, CORE_FOLDER.name, API.name, NODES.name, RESOURCES.name, DEFINITIONS.name)
+
+
+def _charts_probe(world: World, ctx: Context) -> Found[Tree, Path]:
+    folder = world.state / "core"
+    wanted = world.state / "core.new"
+    write_core(ctx.value(FILES), wanted)
+    names = sorted(path.name for path in wanted.iterdir())
+    if all((folder / name).exists() and (folder / name).read_bytes() == (wanted / name).read_bytes() for name in names):
+        return Done(f"{len(names) - 1} releases", folder)
+    return ToDo(ctx.value(FILES), f"{len(names) - 1} releases")
+
+
+def _charts_actions(world: World, _ctx: Context, tree: Tree) -> Sequence[Action]:
+    return [
+        Action(
+            description="leave chart, version and values where helmfile reads them",
+            reason="they come from the HelmReleases of the tree, after Flux's substitution",
+            run=lambda _: write_core(tree, world.state / "core"),
+            recognised_by="the files hold what the tree says",
+            kill_safety=KillSafety.REPEATABLE,
+            writes=False,
+        )
+    ]
+
+
+def _release_probe(world: World, one: Core, ctx: Context) -> Found[str, None]:
+    api = ctx.value(API).api
+    with ctx.outside("request"):
+        found = helm.latest(api, one.name, one.namespace)
+    if found is None:
+        return ToDo("", "not installed")
+    state = f"revision {found.revision} {found.status}, {found.chart} {found.version}"
+    if found.status not in CONTINUABLE:
+        return Conflict(
+            f"release {one.namespace}/{one.name} is {found.status}",
+            cause="a helm that installed it was ended, or still runs",
+            remedy=f"helm -n {one.namespace} rollback {one.name}, or uninstall it; then run again",
+        )
+    wanted = read_release(ctx.value(FILES), one.name)
+    equal = found.status == "deployed" and found.version == wanted.version and found.values == wanted.values
+    if found.deployed_by != ADOPTER and not equal:
+        return ToDo(state, f"{state}; the tree wants {wanted.version} with its values")
+    with ctx.outside("request"):
+        look = _look(world, one, api, ctx)
+    owner = ", owned by Flux" if found.deployed_by == ADOPTER else ""
+    if look.holds:
+        return Done(f"{state}{owner}; {look.seen}", None, _proofs(world, one, look.seen))
+    return ToDo("installed", f"{state}{owner}; {look.seen}")
+
+
+def _release_actions(world: World, one: Core, ctx: Context, seen: str) -> Sequence[Action]:
+    if seen == "installed":
+        return []
+    access, folder = ctx.value(API), ctx.value(CORE_FOLDER)
+    file = helmfile(world, folder, "01-core.yaml.gotmpl", kubeconfig=access.kubeconfig, purpose=one.name)
+
+    def sync(_: Context) -> None:
+        file.sync(one.name)
+
+    return [
+        Action(
+            description=f"install release {one.namespace}/{one.name}: helmfile sync -l name={one.name} --skip-needs",
+            reason=seen or "it is not installed",
+            run=sync,
+            recognised_by="helm's storage has it deployed with this chart and these values",
+            kill_safety=KillSafety.PARTIAL,
+        )
+    ]
+
+
+def _release_gate(world: World, one: Core, ctx: Context) -> Gate[None]:
+    def check(inner: Context) -> Observation[None]:
+        look = _look(world, one, ctx.value(API).api, inner)
+        return Observation(look.holds, look.seen, proofs=_proofs(world, one, look.seen))
+
+    return Gate(description=f"{one.name} to be ready", check=check, timeout=RELEASE_SECONDS, interval=0.5)
+
+
+def _look(world: World, one: Core, api: Cluster, ctx: Context) -> Look:
+    match one.name:
+        case "cilium":
+            return both(
+                daemon_set_ready(api, one.namespace, "cilium"),
+                deployment_ready(api, one.namespace, "cilium-operator"),
+                nodes_ready(api, [node.name for node in world.cluster.nodes]),
+            )
+        case "coredns":
+            return deployment_ready(api, one.namespace, "coredns")
+        case "flux-operator":
+            return handover.operator_ready(api)
+        case _:
+            return handover.instance_ready(api, flux_version(ctx.value(FILES)))
+
+
+def flux_version(tree: Tree) -> str:
+    """The Flux version that the tree's FluxInstance asks for, such as `2.7.3`."""
+    values = read_release(tree, LAST.name).values
+    instance = values.get("instance")
+    distribution = instance.get("distribution") if isinstance(instance, dict) else None
+    return str(distribution.get("version", "")) if isinstance(distribution, dict) else ""
+
+
+def _proofs(world: World, one: Core, seen: str) -> tuple[Proof, ...]:
+    kind = ProofKind.STAND_IN if one.name in world.stand_ins else ProofKind.PROVEN
+    return (Proof(f"{one.name} is ready", seen, kind),)
+
+
+def baseline_file(world: World) -> Path:
+    """Where the adoption baselines and their judgement are kept; digests only."""
+    return world.state / "adoption.json"
+
+
+def _baseline_probe(world: World, ctx: Context) -> Found[None, tuple[AdoptionBaseline, ...]]:
+    api = ctx.value(API).api
+    with ctx.outside("request"):
+        identity = api.identity()
+        started = helm.latest(api, LAST.name, LAST.namespace) is not None
+    kept = read_baselines(world, identity)
+    if kept and (started or _is_current(world, ctx, kept)):
+        return Done(f"{len(kept)} releases noted", kept)
+    if started:
+        return Done("Flux took over before anything was noted", ())
+    return ToDo(None, "not noted yet")
+
+
+def _is_current(world: World, ctx: Context, kept: tuple[AdoptionBaseline, ...]) -> bool:
+    return kept == _collect(world, ctx)
+
+
+def _baseline_actions(world: World, _ctx: Context, _facts: None) -> Sequence[Action]:
+    def note(inner: Context) -> None:
+        found = [one.to_json() for one in _collect(world, inner)]
+        content = {"cluster": inner.value(API).api.identity(), "baselines": found}
+        write_atomically(baseline_file(world), json.dumps(content, indent=1).encode(), mode=0o600)
+
+    return [
+        Action(
+            description="note revision, generations and pods of each release",
+            reason="what Flux changes when it takes over can only be told against this",
+            run=note,
+            recognised_by=f"{baseline_file(world).name} holds what runs",
+            kill_safety=KillSafety.ATOMIC,
+            writes=False,
+        )
+    ]
+
+
+def _collect(_world: World, ctx: Context) -> tuple[AdoptionBaseline, ...]:
+    key, api = digest_key(ctx.value(SECRETS)), ctx.value(API).api
+    with ctx.outside("request"):
+        found = [collect_baseline(api, one.name, one.namespace, key) for one in CORE_RELEASES if one is not LAST]
+    return tuple(one for one in found if one is not None)
+
+
+def read_baselines(world: World, identity: str) -> tuple[AdoptionBaseline, ...]:
+    """The baselines of this very cluster, by the UID of its kube-system; empty when there are none."""
+    path = baseline_file(world)
+    if not path.exists():
+        return ()
+    content = json.loads(path.read_bytes())
+    if content.get("cluster") != identity:
+        return ()
+    return tuple(AdoptionBaseline.from_json(one) for one in content["baselines"])

@@ -1,0 +1,260 @@
+"""The phase `handover`: proof that Flux runs the cluster from Git, and that taking over changed nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from bootstrap.engine import Action, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine.proof import Proof, ProofKind
+from bootstrap.engine.step import Gate
+from bootstrap.host.errors import ExitCode, Problem
+from bootstrap.host.files import write_atomically
+from gitops import handover
+from gitops.releases import releases
+from gitops.tree import Name
+from gitops.validate import validate
+from kube import helm
+from kube.adoption import ADOPTER, adopted, collect_state, judge
+from kube.cluster import CUSTOM_RESOURCE_DEFINITION
+from phases.core import baseline_file, digest_key, flux_version
+from phases.refs import API, BASELINE, COMMIT, CORE_RELEASES, FILES, LAST, SECRETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kube.cluster import Look
+    from phases.world import World
+
+# Seconds; Flux pulls Git every minute, then builds, applies and waits for health.
+RECONCILE_SECONDS: Final = 400.0
+NEEDS: Final = (FILES.name, SECRETS.name, API.name, COMMIT.name, BASELINE.name, LAST.name)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One criterion of the hand-over that is a look at the live cluster.
+
+    Attributes:
+        name: of the step.
+        title: what it shows, for the verdict.
+        awaited: completes "waiting for ...".
+        look: sees whether it holds.
+    """
+
+    name: str
+    title: str
+    awaited: str
+    look: Callable[[World, Context], Look]
+
+
+def _criteria() -> tuple[Criterion, ...]:
+    return (
+        Criterion(
+            "operator", "flux-operator is Ready", "flux-operator to be ready",
+            lambda _, ctx: handover.operator_ready(ctx.value(API).api),
+        ),
+        Criterion(
+            "instance", "FluxInstance is Ready at the version of the tree", "FluxInstance to be ready",
+            lambda _, ctx: handover.instance_ready(ctx.value(API).api, flux_version(ctx.value(FILES))),
+        ),
+        Criterion(
+            "source", "the Git source has the commit that was bootstrapped", "the Git source to have the commit",
+            lambda _, ctx: handover.source_at(ctx.value(API).api, ctx.value(COMMIT)),
+        ),
+        Criterion(
+            "kustomizations", "every Kustomization is Ready at that commit", "every Kustomization to be ready",
+            _kustomizations,
+        ),
+        Criterion(
+            "releases", "every HelmRelease is Ready", "every HelmRelease to be ready",
+            lambda _, ctx: handover.releases_ready(
+                ctx.value(API).api, [Name(one.namespace, one.name) for one in releases(ctx.value(FILES))]
+            ),
+        ),
+    )  # fmt: skip
+
+
+def phase(world: World) -> Phase:
+    """The phase `handover`."""
+    budget = world.cluster.budgets["handover"]
+    return Phase(
+        name="handover",
+        title="Prove the hand-over to Flux",
+        number=3,
+        target=budget.target,
+        deadline=budget.deadline,
+        steps=(
+            *(_look_step(world, criterion) for criterion in _criteria()),
+            Step(
+                name="manifests",
+                title="The tree builds and every object fits its schema",
+                probe=partial(_manifests, world),
+                needs=NEEDS,
+            ),
+            Step(
+                name="taken-over",
+                title="Flux has taken over each core release",
+                probe=partial(_taken_over_probe, world),
+                gate=partial(_taken_over_gate, world),
+                needs=(*NEEDS, "releases"),
+            ),
+            Step(
+                name="adoption",
+                title="Taking over changed nothing",
+                probe=partial(_adoption_probe, world),
+                actions=partial(_adoption_actions, world),
+                needs=(*NEEDS, "taken-over"),
+            ),
+        ),
+    )
+
+
+def _look_step(world: World, criterion: Criterion) -> Step[None, None]:
+    def probe(ctx: Context) -> Found[None, None]:
+        with ctx.outside("request"):
+            look = criterion.look(world, ctx)
+        if look.holds:
+            return Done(look.seen, None, (Proof(criterion.title, look.seen),))
+        return ToDo(None, look.seen)
+
+    def gate(ctx: Context) -> Gate[None]:
+        def check(_: Context) -> Observation[None]:
+            look = criterion.look(world, ctx)
+            return Observation(look.holds, look.seen, proofs=(Proof(criterion.title, look.seen),) if look.holds else ())
+
+        return Gate(description=criterion.awaited, check=check, interval=0.5, timeout=RECONCILE_SECONDS)
+
+    return Step(name=criterion.name, title=criterion.title, probe=probe, gate=gate, needs=NEEDS)
+
+
+def _kustomizations(_world: World, ctx: Context) -> Look:
+    expected = [one.name for one in ctx.value(FILES).kustomizations]
+    return handover.kustomizations_at(ctx.value(API).api, ctx.value(COMMIT), expected)
+
+
+def _manifests(world: World, ctx: Context) -> Found[None, None]:
+    api = ctx.value(API).api
+    with ctx.outside("request"):
+        openapi = api.openapi()
+        definitions = api.list_objects(CUSTOM_RESOURCE_DEFINITION)
+    result = validate(
+        ctx.value(FILES), runner=world.runner, kubeconform=world.programs["kubeconform"],
+        openapi=openapi, definitions=definitions,
+    )  # fmt: skip
+    if not result.holds:
+        problems = result.problems or (Problem("nothing was checked", world.cluster.git.path),)
+        return Conflict("the tree does not fit its schemas", problems=problems, exit_code=ExitCode.FAILED)
+    return Done(result.seen, None, (Proof("kustomize build and kubeconform are clean", result.seen),))
+
+
+def _taken_over_probe(world: World, ctx: Context) -> Found[None, None]:
+    look = _taken_over(world, ctx)
+    return Done(look.seen, None) if look.holds else ToDo(None, look.seen)
+
+
+def _taken_over_gate(world: World, ctx: Context) -> Gate[None]:
+    def check(_: Context) -> Observation[None]:
+        look = _taken_over(world, ctx)
+        return Observation(look.holds, look.seen)
+
+    return Gate(description="helm-controller to take over each core release", check=check, timeout=RECONCILE_SECONDS)
+
+
+def _taken_over(_world: World, ctx: Context) -> Look:
+    """Whether helm-controller made the latest revision of every core release."""
+    api = ctx.value(API).api
+    with ctx.outside("request"):
+        latest = {one.name: helm.latest(api, one.name, one.namespace) for one in CORE_RELEASES}
+    behind = [
+        f"{name}: revision {found.revision} {found.status} by {found.deployed_by}" if found else f"{name} is gone"
+        for name, found in latest.items()
+        if not found or found.deployed_by != ADOPTER or found.status != "deployed"
+    ]
+    seen = f"{len(latest) - len(behind)} of {len(latest)} releases deployed by {ADOPTER}"
+    return Observation(holds=not behind, seen="; ".join([seen, *behind]))
+
+
+def _adoption_probe(world: World, ctx: Context) -> Found[dict[str, str], None]:
+    api = ctx.value(API).api
+    with ctx.outside("request"):
+        identity = api.identity()
+    kept = _kept_proof(world, identity)
+    if kept:
+        return Done(kept[0].evidence, None, kept)
+    violations, proofs = _judge(world, ctx)
+    if violations:
+        problems = tuple(Problem(one) for one in violations)
+        return Conflict(
+            "Flux changed what it took over",
+            cause="helmfile and Git do not give the same",
+            problems=problems,
+            exit_code=ExitCode.FAILED,
+        )
+    proven = {one.criterion: one.evidence for one in proofs if one.kind is not ProofKind.UNPROVEN}
+    if not proven:
+        return Done("nothing was noted before Flux took over, so nothing can be proven", None, proofs)
+    return ToDo(proven, "; ".join(proven.values()))
+
+
+def _judge(world: World, ctx: Context) -> tuple[list[str], tuple[Proof, ...]]:
+    api, key = ctx.value(API).api, digest_key(ctx.value(SECRETS))
+    violations: list[str] = []
+    proofs: list[Proof] = []
+    noted = {one.name: one for one in ctx.value(BASELINE)}
+    for release in CORE_RELEASES:
+        criterion = f"{release.name} was adopted unchanged"
+        baseline = noted.get(release.name)
+        if baseline is None:
+            why = "it starts the adoption, so it has no state before" if release is LAST else "nothing was noted before"
+            proofs.append(Proof(criterion, why, ProofKind.UNPROVEN))
+            continue
+        with ctx.outside("request"):
+            now = collect_state(api, release.name, release.namespace, key)
+        judgement = judge(baseline, now)
+        violations += [f"{release.name}: {one}" for one in judgement.violations]
+        if judgement.unproven:
+            proofs.append(Proof(criterion, "; ".join(judgement.unproven), ProofKind.UNPROVEN))
+        elif not judgement.violations:
+            evidence = f"{adopted(baseline, now).seen}, no generation moved, no pod replaced or restarted"
+            kind = ProofKind.STAND_IN if release.name in world.stand_ins else ProofKind.PROVEN
+            proofs.append(Proof(criterion, evidence, kind))
+    return violations, tuple(proofs)
+
+
+def _adoption_actions(world: World, ctx: Context, _proven: dict[str, str]) -> Sequence[Action]:
+    def keep(_: Context) -> None:
+        proofs = _judge(world, ctx)[1]
+        path = baseline_file(world)
+        content = json.loads(path.read_bytes())
+        content["proof"] = {
+            "time": time.time(),
+            "proofs": [{"criterion": one.criterion, "evidence": one.evidence, "kind": one.kind} for one in proofs],
+        }
+        write_atomically(path, json.dumps(content, indent=1).encode(), mode=0o600)
+
+    return [
+        Action(
+            description="keep the proof of adoption",
+            reason="it can only be given once, and later runs quote it",
+            run=keep,
+            recognised_by=f"{baseline_file(world).name} holds the proof",
+            kill_safety=KillSafety.ATOMIC,
+            writes=False,
+        )
+    ]
+
+
+def _kept_proof(world: World, identity: str) -> tuple[Proof, ...]:
+    path = baseline_file(world)
+    content = json.loads(path.read_bytes()) if path.exists() else {}
+    if content.get("cluster") != identity or "proof" not in content:
+        return ()
+    age = max(0, int(time.time() - content["proof"]["time"]))
+    return tuple(
+        Proof(one["criterion"], f"{one['evidence']} (proven {age} s ago)", ProofKind(one["kind"]))
+        for one in content["proof"]["proofs"]
+    )

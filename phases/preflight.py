@@ -1,0 +1,198 @@
+"""Preflight: programs, files, secrets and machines, before anything is changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from bootstrap.engine import Conflict, Context, Done, Found, Observation, Phase, Step, ToDo
+from bootstrap.engine.step import Gate
+from bootstrap.host.commands import Command, CommandError
+from bootstrap.host.errors import Problem
+from gitops.build import Kustomize
+from gitops.releases import releases
+from gitops.tree import Tree
+from gitops.tree import load as load_tree
+from inventory.secrets import providers, resolve_all
+from phases.core import helmfile
+from phases.refs import CHARTS, COMMIT, CORE_FOLDER, CORE_RELEASES, FILES, MACHINES, SECRETS
+from phases.resources import load_resources
+from phases.world import Credentials, World
+from talos import bundle as bundles
+from talos.machineconfig import talosconfig
+from talos.probe import Observation as Seen
+from talos.probe import State, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inventory.model import Node
+
+# A machine that installs or reboots answers again within 100 s on hardware, 140 s under emulation.
+MACHINE_SECONDS: Final = 300.0
+# Seconds for one Git command; ls-remote crosses the network.
+GIT_SECONDS: Final = 30.0
+# What a cluster is made of besides code; it must be committed before real machines are touched.
+DATA_FOLDERS: Final = ("bootstrap/helmfile.d", "bootstrap/resources.yaml", "inventory", "kubernetes", "talos")
+
+
+def phase(world: World) -> Phase:
+    """The phase `preflight`."""
+    budget = world.cluster.budgets["preflight"]
+    return Phase(
+        name="preflight",
+        title="Check programs, files, secrets and machines",
+        target=budget.target,
+        deadline=max(budget.deadline, MACHINE_SECONDS),
+        steps=(
+            Step(name="programs", title="Find the pinned programs", probe=partial(_programs, world), early=True),
+            Step(name=FILES.name, title="Read the tree that Flux will run", probe=partial(_files, world), early=True),
+            Step(name=SECRETS.name, title="Resolve every secret", probe=partial(_secrets, world), early=True),
+            Step(
+                name=COMMIT.name,
+                title="Know the commit that Flux must reach",
+                probe=partial(_commit, world),
+                early=True,
+            ),
+            Step(
+                name=CHARTS.name,
+                title="Pull and render the chart of every core release",
+                probe=partial(_charts, world),
+                needs=(CORE_FOLDER.name,),
+                early=True,
+            ),
+            Step(
+                name=MACHINES.name,
+                title="See every machine",
+                probe=partial(_machines, world),
+                gate=partial(_machines_gate, world),
+                needs=(SECRETS.name,),
+                early=True,
+            ),
+        ),
+    )
+
+
+def _programs(world: World, _ctx: Context) -> Found[None, None]:
+    names = ("talosctl", "helm", "helmfile", "yq", "kustomize", "kubeconform")
+    return Done(f"{', '.join(names)} at their pinned versions", None) if world.programs else ToDo(None)
+
+
+def _files(world: World, _ctx: Context) -> Found[None, Tree]:
+    tree = load_tree(world.root, world.cluster.name, Kustomize(world.runner, world.programs["kustomize"]))
+    known = {(release.namespace, release.release_name) for release in releases(tree)}
+    missing = [one.name for one in CORE_RELEASES if (one.namespace, one.name) not in known]
+    if missing:
+        problems = tuple(Problem(f"the tree has no HelmRelease {name}", world.cluster.git.path) for name in missing)
+        return Conflict("the tree lacks releases that the core phase installs", problems=problems)
+    resources = load_resources(world.root)
+    count = sum(1 for _ in tree.objects())
+    evidence = f"{len(tree.kustomizations)} Kustomizations with {count} objects, {len(resources)} resources of our own"
+    return Done(evidence, tree)
+
+
+def _secrets(world: World, ctx: Context) -> Found[None, Credentials]:
+    settings = world.cluster.secrets
+    answering = providers(
+        settings, environment=world.environment, runner=world.runner, op=world.programs.get("op"), ca_file=world.trust
+    )
+    with ctx.outside("request"):
+        resolved = resolve_all((settings.talos_bundle, settings.connect_token), answering)
+    for note in resolved.notes:
+        ctx.note(note)
+    token = resolved.secrets[settings.connect_token.text]
+    bundle = bundles.read(resolved.secrets[settings.talos_bundle.text])
+    for secret in (*bundle.sensitive, token):
+        world.redactor.add(secret)
+    credentials = Credentials(
+        bundle=bundle,
+        talosconfig=talosconfig(world.talosctl, world.cluster, bundle.secret),
+        named={"connect-token": token},
+    )
+    return Done(f"{settings.talos_bundle}, {settings.connect_token}", credentials)
+
+
+def _commit(world: World, _ctx: Context) -> Found[None, str]:
+    if world.commit:
+        return Done(f"the worktree's own commit {world.commit[:12]}, served by the lab", world.commit)
+    git = world.programs["git"]
+
+    def ask(*arguments: str) -> str:
+        return world.runner.run(Command(git, ("-C", str(world.root), *arguments), timeout=GIT_SECONDS)).text
+
+    dirty = ask("status", "--porcelain", "--", *DATA_FOLDERS).splitlines()
+    if dirty:
+        problems = tuple(Problem(f"not committed ({line[:2].strip()})", line[3:]) for line in dirty)
+        return Conflict("the files of the cluster are not committed", problems=problems, remedy="git commit, git push")
+    head = ask("rev-parse", "HEAD").strip()
+    source = world.cluster.git
+    remote = ask("ls-remote", source.url, source.ref).partition("\t")[0]
+    if remote != head:
+        return Conflict(
+            f"{source.ref} of {source.url} is not what is checked out",
+            cause=f"it is at {remote[:12] or 'nothing'}, the worktree is at {head[:12]}",
+            remedy=f"git push {source.url} HEAD:{source.ref}",
+        )
+    return Done(f"{head[:12]}, checked out, committed and pushed", head)
+
+
+def _charts(world: World, ctx: Context) -> Found[None, None]:
+    file = helmfile(world, ctx.value(CORE_FOLDER), "01-core.yaml.gotmpl", kubeconfig=None, purpose="preflight")
+    try:
+        rendered = file.template(kube_version=world.cluster.kubernetes_version)
+    except CommandError as error:
+        problem = Problem(error.cause, str(file.file.relative_to(world.root)))
+        return Conflict(
+            "a core release cannot be rendered", problems=(problem,), remedy="check chart, version and values"
+        )
+    count = sum(line.startswith(b"kind:") for line in rendered.splitlines())
+    return Done(f"{len(CORE_RELEASES)} releases with {count} objects", None)
+
+
+def _machines(world: World, ctx: Context) -> Found[None, Mapping[str, Seen]]:
+    with ctx.outside("request"):
+        seen = see_machines(world, ctx.value(SECRETS))
+    foreign = [name for name, one in seen.items() if one.state is State.FOREIGN]
+    if foreign:
+        problems = tuple(Problem(f"{name}: {seen[name].detail}") for name in foreign)
+        return Conflict(
+            "machines are configured with the secrets of another cluster",
+            problems=problems,
+            remedy="check their addresses in the inventory; this tool never resets a machine that is not its own",
+        )
+    if all(one.state in {State.MAINTENANCE, State.OURS} for one in seen.values()):
+        return Done(_describe(seen), seen)
+    return ToDo(None, _describe(seen))
+
+
+def _machines_gate(world: World, ctx: Context) -> Gate[Mapping[str, Seen]]:
+    def check(_: Context) -> Observation[Mapping[str, Seen]]:
+        seen = see_machines(world, ctx.value(SECRETS))
+        answering = {State.MAINTENANCE, State.OURS, State.FOREIGN}
+        return Observation(all(one.state in answering for one in seen.values()), _describe(seen))
+
+    return Gate(
+        description="every machine to answer in maintenance mode or as one of this cluster",
+        check=check,
+        timeout=MACHINE_SECONDS,
+        remedy="check power, cabling and the addresses in the inventory",
+    )
+
+
+def see_machines(world: World, credentials: Credentials) -> dict[str, Seen]:
+    """What each node's API port says, by node name; reads only."""
+    return {node.name: see_machine(world, credentials, node) for node in world.cluster.nodes}
+
+
+def see_machine(world: World, credentials: Credentials, node: Node) -> Seen:
+    """What a node's API port says: at its own address, and at its maintenance address when that is silent."""
+    authority = credentials.bundle.machine_authority
+    seen = observe(str(node.address), authority, world.talosctl)
+    if seen.state in {State.CLOSED, State.SILENT} and node.maintenance_address != node.address:
+        other = observe(str(node.maintenance_address), authority, world.talosctl)
+        return other if other.state not in {State.CLOSED, State.SILENT} else seen
+    return seen
+
+
+def _describe(seen: Mapping[str, Seen]) -> str:
+    return "; ".join(f"{name}: {one.detail or one.state}" for name, one in seen.items())

@@ -1,0 +1,88 @@
+"""What the phases know of the world: the cluster as the files describe it, and the programs and folders to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bootstrap.host.commands import CommandRunner
+    from bootstrap.host.secret import Redactor, Secret
+    from inventory.model import Cluster
+    from kube.cluster import Cluster as KubernetesApi
+    from talos.bundle import Bundle
+    from talos.client import Talosctl
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that a run's steps share; holds no secret.
+
+    Attributes:
+        root: the repository with the data.
+        cluster: from the inventory.
+        state: the private folder of the cluster, `.firstlight/<cluster>`.
+        runner: starts programs.
+        programs: absolute paths by name.
+        talosctl: the client of the machines.
+        redactor: learns secrets as they are resolved.
+        environment: our own environment, for secret providers.
+        trust: CA file for our own TLS calls; None uses the system's.
+        overlays: patches over the cluster's own machine configuration; the lab's, visible in the report.
+        commit: the commit that Flux must reach; empty when it is still to be read from Git.
+        stand_ins: releases whose charts the lab replaces, named in the verdict.
+    """
+
+    root: Path
+    cluster: Cluster
+    state: Path
+    runner: CommandRunner
+    programs: Mapping[str, Path]
+    talosctl: Talosctl
+    redactor: Redactor
+    environment: Mapping[str, str]
+    trust: Path | None
+    overlays: tuple[Path, ...]
+    commit: str
+    stand_ins: frozenset[str]
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The private kubeconfig, mode 0600."""
+        return self.state / "kubeconfig"
+
+    @property
+    def talosconfig(self) -> Path:
+        """The private talosconfig, mode 0600."""
+        return self.state / "talosconfig"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The secrets of a run.
+
+    Attributes:
+        bundle: Talos' secrets bundle.
+        talosconfig: made from it; a new certificate every time.
+        named: other secrets by the names that `bootstrap/resources.yaml` uses.
+    """
+
+    bundle: Bundle
+    talosconfig: Secret
+    named: Mapping[str, Secret]
+
+
+@dataclass(frozen=True)
+class Access:
+    """A way into the cluster as our own identity.
+
+    Attributes:
+        api: the Kubernetes API.
+        kubeconfig: the file that helm reads, mode 0600.
+    """
+
+    api: KubernetesApi
+    kubeconfig: Path

@@ -1,0 +1,142 @@
+"""The lab ring: real Talos, real Kubernetes, real Flux, driven by the command that a person types."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bootstrap.host.commands import Command, CommandError, Daemon, ShCommandRunner
+from bootstrap.host.secret import Redactor
+from bootstrap.host.toolbox import default_cache
+from rehearsal.lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# A whole run under emulation on a machine that tests other things meanwhile.
+RUN_SECONDS = 1200.0
+CORE_DONE = "core-done"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class World:
+    """The lab and the command line that drives it."""
+
+    runner: ShCommandRunner = field(default_factory=lambda: ShCommandRunner(Redactor()))
+    lab: Lab = field(default_factory=lambda: Lab(default_cache(os.environ)))
+
+    @property
+    def state(self) -> Path:
+        return ROOT / ".firstlight" / "lab"
+
+    def invoke(self, *words: str) -> Ran:
+        """Type a command; every exit code is an answer."""
+        command = self.command(*words)
+        try:
+            result = self.runner.run(command)
+        except CommandError as error:
+            return Ran(-1 if error.exit_code_seen is None else error.exit_code_seen, error.stdout, error.stderr)
+        return Ran(result.exit_code, result.text, result.stderr.decode("utf-8", "replace"))
+
+    def start(self, log: Path, *words: str) -> Daemon:
+        """Type a command and leave it running."""
+        return self.runner.start(self.command(*words), log=log)
+
+    def command(self, *words: str) -> Command:
+        passed = {name: value for name, value in os.environ.items() if name != "FIRSTLIGHT_INSIDE_LAB"}
+        arguments = ("-m", "invoke", *words)
+        return Command(
+            Path(sys.executable), arguments, passed, timeout=RUN_SECONDS, folder=ROOT, allowed=frozenset(range(256))
+        )
+
+    def shell(self, script: str) -> Ran:
+        """Run a script inside the lab's network, as `lab.shell` does."""
+        return self.invoke("lab.shell", "--command", script)
+
+    def report(self) -> dict[str, Any]:
+        """The newest run's report."""
+        newest = max((self.state / "runs").iterdir(), key=lambda folder: folder.name)
+        content: dict[str, Any] = json.loads((newest / "report.json").read_text())
+        return content
+
+    def console(self) -> str:
+        """What the machine wrote to its serial port."""
+        status = self.lab.status()
+        return Path(str(status.machines[0]["console"])).read_text(errors="replace")
+
+    def wait(self, holds: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"gave up waiting for {what}"
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A lab of this worktree, new for the session; what a person left running is refused, not ended."""
+    made = World()
+    owner = made.lab.owner()
+    assert not owner, f"a lab is running for {owner.get('root')}: ./invoke lab.down, then test again"
+    started = made.invoke("lab.up")
+    assert started.exit_code == 0, started.stderr
+    yield made
+    made.invoke("lab.down")
+
+
+@pytest.fixture(scope="session")
+def core_done(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """From maintenance to the core releases, killed once on the way; saved as a snapshot."""
+    log = tmp_path_factory.mktemp("lab") / "killed.log"
+    run = world.start(log, "bootstrap", "--cluster", "lab", "--skip", "handover")
+    world.wait(lambda: "bootstrap etcd on lab-01: took" in log.read_text() or not run.running, "etcd's bootstrap", 600)
+    assert run.running, log.read_text()
+    os.kill(run.pid, signal.SIGKILL)
+    world.wait(lambda: not run.running, "the end of what was killed")
+    finished = world.invoke("bootstrap", "--cluster", "lab", "--skip", "handover")
+    assert finished.exit_code == 0, finished.stderr
+    saved = world.invoke("lab.save", "--name", CORE_DONE)
+    assert saved.exit_code == 0, saved.stderr
+    return world
+
+
+@pytest.fixture
+def at_core_done(core_done: World) -> World:
+    """The lab right after the core phase, as if nothing had happened since."""
+    loaded = core_done.invoke("lab.load", "--name", CORE_DONE)
+    assert loaded.exit_code == 0, loaded.stderr
+    forget_proof(core_done)
+    return core_done
+
+
+def forget_proof(world: World) -> None:
+    """Take back what a later state of the machines had proven."""
+    path = world.state / "adoption.json"
+    content = json.loads(path.read_text())
+    content.pop("proof", None)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def in_maintenance(world: World) -> World:
+    """The lab with its machine in maintenance mode, never configured."""
+    loaded = world.invoke("lab.load", "--name", "maintenance")
+    assert loaded.exit_code == 0, loaded.stderr
+    return world

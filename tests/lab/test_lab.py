@@ -1,0 +1,99 @@
+"""What only the lab can show. One worker runs all of this: there is one lab."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.lab.conftest import World
+
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+
+AUDIT = "talosctl --nodes 10.25.13.11 read /var/log/audit/kube/kube-apiserver.log"
+WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
+
+def writes_of_ours(world: World) -> int:
+    """Requests of our own identity that changed something, by the API server's audit log."""
+    said = world.shell(AUDIT)
+    assert said.exit_code == 0, said.stderr
+    events = [json.loads(line) for line in said.stdout.splitlines() if line.startswith("{")]
+    ours = [
+        event for event in events if event["user"]["username"] == "firstlight" and event["stage"] == "ResponseComplete"
+    ]
+    assert ours, "the audit log knows nothing of us, so it proves nothing"
+    return sum(event["verb"] in WRITES for event in ours)
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(core_done: World) -> None:
+    reports = sorted((core_done.state / "runs").iterdir())
+    done = json.loads((reports[-1] / "report.json").read_text())
+    steps = {step["path"]: step for phase in done["phases"] for step in phase["steps"]}
+    assert steps["talos/install"]["state"] == "done"
+    # The second run did not configure the machine again: its answer was evidence enough.
+    assert steps["talos/install"]["actions"] == []
+    assert steps["core/flux-instance"]["state"] == "done"
+
+
+def test_flux_takes_over_and_changes_nothing(at_core_done: World) -> None:
+    ran = at_core_done.invoke("handover", "--cluster", "lab")
+    assert ran.exit_code == 0, ran.stderr
+    report = at_core_done.report()
+    proofs = {
+        proof["criterion"]: proof for phase in report["phases"] for step in phase["steps"] for proof in step["proofs"]
+    }
+    assert "no pod replaced or restarted" in proofs["flux-operator was adopted unchanged"]["evidence"]
+    assert proofs["every Kustomization is Ready at that commit"]["kind"] == "proven"
+    assert proofs["kustomize build and kubeconform are clean"]["kind"] == "proven"
+
+
+def test_a_converged_cluster_is_left_alone(at_core_done: World) -> None:
+    first = at_core_done.invoke("bootstrap", "--cluster", "lab")
+    assert first.exit_code == 0, first.stderr
+    before = writes_of_ours(at_core_done)
+    second = at_core_done.invoke("bootstrap", "--cluster", "lab")
+    assert second.exit_code == 0, second.stderr
+    assert "nothing to do" in second.stderr
+    assert writes_of_ours(at_core_done) == before
+
+
+def test_a_bond_survives_a_pulled_cable(at_core_done: World) -> None:
+    assert at_core_done.invoke("lab.fault", "--name", "link-down").exit_code == 0
+    asked = at_core_done.shell("kubectl get --raw /readyz --request-timeout=20s")
+    mended = at_core_done.invoke("lab.mend", "--name", "link-down")
+    assert (asked.exit_code, asked.stdout.strip()) == (0, "ok"), asked.stderr
+    assert mended.stdout.strip() == "felt 1 times"
+
+
+def test_a_reset_machine_comes_back_to_maintenance(in_maintenance: World) -> None:
+    booted = in_maintenance.console().count("Linux version")
+    assert in_maintenance.invoke("lab.fault", "--name", "reset").exit_code == 0
+    in_maintenance.wait(
+        lambda: in_maintenance.console().count("Linux version") == booted + 1, "the machine to boot again"
+    )
+    asked = "talosctl --nodes 10.25.13.111 get machinestatus --insecure"
+    in_maintenance.wait(lambda: "maintenance" in in_maintenance.shell(asked).stdout, "maintenance mode")
+    assert in_maintenance.invoke("lab.mend", "--name", "reset").stdout.strip() == "felt 1 times"
+
+
+def test_a_registry_that_is_down_is_felt_by_the_charts(world: World) -> None:
+    assert world.invoke("lab.fault", "--name", "registry-down").exit_code == 0
+    pulled = world.shell("helm show chart oci://ghcr.io/coredns/charts/coredns --version 1.44.3")
+    mended = world.invoke("lab.mend", "--name", "registry-down")
+    assert pulled.exit_code != 0
+    assert int(mended.stdout.split()[1]) > 0
+    assert world.shell("helm show chart oci://ghcr.io/coredns/charts/coredns --version 1.44.3").exit_code == 0
+
+
+def test_a_wrong_clock_is_told_to_the_machine(in_maintenance: World) -> None:
+    assert in_maintenance.invoke("lab.fault", "--name", "clock", "--seconds", "7200").exit_code == 0
+    # A machine that boots asks for the time at once.
+    assert in_maintenance.invoke("lab.fault", "--name", "reset").exit_code == 0
+    in_maintenance.wait(
+        lambda: "by 1h59m" in in_maintenance.console() or "by 2h0m" in in_maintenance.console(), "the clock to jump"
+    )
+    mended = in_maintenance.invoke("lab.mend", "--name", "clock")
+    assert int(mended.stdout.split()[1]) > 0
