@@ -47,6 +47,14 @@ def _reporter() -> Callable[[str], None]:
     return report
 
 
+def _refuse_dry(context: Context) -> None:
+    from bootstrap.host.errors import InputError
+
+    if context.config.run.dry:
+        # invoke would answer its own commands with a success that never happened, and ours not at all.
+        raise InputError("invoke's own --dry is not understood here; nothing was run")
+
+
 def _edge(body: Callable[..., None]) -> Callable[..., None]:
     """Turns errors into lines and exit codes; nothing passes as a traceback."""
 
@@ -56,6 +64,7 @@ def _edge(body: Callable[..., None]) -> Callable[..., None]:
         from bootstrap.views.failure import render_failure, render_unexpected
 
         try:
+            _refuse_dry(arguments[0])
             body(*arguments, **options)
         except FirstlightError as error:
             raise Exit(render_failure(error), int(error.exit_code)) from None

@@ -163,12 +163,14 @@ def _not_ready(item: Object) -> str:
         return f"{what} is suspended"
     if ready is None:
         return f"{what} has no condition yet"
-    if number(item, "status", "observedGeneration") != number(item, "metadata", "generation"):
-        return f"{what}: generation {number(item, 'metadata', 'generation')} is not observed yet"
-    if text(ready, "status") != "True":
-        stalled = " (stalled)" if text(conditions.get("Stalled", {}), "status") == "True" else ""
-        return masked(f"{what}{stalled}: {text(ready, 'reason')}: {text(ready, 'message')}")
-    return ""
+    current = number(item, "status", "observedGeneration") == number(item, "metadata", "generation")
+    behind = "" if current else f"generation {number(item, 'metadata', 'generation')} is not observed yet"
+    if text(ready, "status") == "True":
+        return f"{what}: {behind}" if behind else ""
+    stalled = "stalled" if text(conditions.get("Stalled", {}), "status") == "True" else ""
+    # An object that never got through says why, and never observes its generation.
+    said = f"{text(ready, 'reason')}: {text(ready, 'message')}"
+    return masked("; ".join([f"{what}: {said}", *filter(None, (stalled, behind))]))
 
 
 def _is_at(revision: str, commit: str) -> bool:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 AUTHORITY_DAYS = 3650
 # A lab lives for hours; a year keeps a forgotten one usable.
 SERVER_DAYS = 365
-# Machines restored from a snapshot are behind, so certificates begin a day early.
-BACKDATED_DAYS = 1
+# A machine out of a kept template is behind by as long as the template is old, until it asks for the time.
+BACKDATED_DAYS = 365
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import FirstlightError, InputError, Problem
 from bootstrap.host.packages import SYSTEM_FOLDERS
-from rehearsal.registry import Image
+from rehearsal.registry import PATIENT_COLLECTOR, Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ DEFAULT_MIRROR: Final = "http://deb.debian.org/debian"
 WORK_PREFIX: Final = "building-image."
 # Measured at 7 s on two cores and 40 MB of packages; ten minutes are a slow mirror.
 # How layers are packed; another way makes other images of the same files.
-LAYERS: Final = b"zstd -3"
+LAYERS: Final = f"zstd -3, writable, {PATIENT_COLLECTOR}".encode()
 RECIPE_SECONDS: Final = 600.0
 
 
@@ -100,8 +100,9 @@ class ImageBuilder:
 
     def images_key(self, assets: BootAssets) -> str:
         """Digest of everything that the images are made of."""
+        own = [path.read_bytes() for path in sorted(self._list.parent.iterdir()) if path.is_file()]
         names = sorted({str(path) for image in self.images(assets) for path in image.files.values()})
-        return _digest([LAYERS, self._list.read_bytes(), *(name.encode() for name in names)])
+        return _digest([LAYERS, *own, *(name.encode() for name in names)])
 
     def _image(self, entry: dict[str, Yaml], assets: BootAssets) -> Image:
         files: dict[str, Path] = {}
@@ -113,6 +114,8 @@ class ImageBuilder:
             module, _, rest = source.partition("@")
             version, _, path = rest.partition("/")
             files[inside] = self.module_folder(f"{module}@{version}") / path
+        for source, inside in cast("dict[str, str]", entry.get("files") or {}).items():
+            files[inside] = self._list.parent / source
         if entry.get("certificates"):
             files["/etc/ssl/certs/ca-certificates.crt"] = assets.bundle
         return Image(

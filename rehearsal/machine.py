@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,11 @@ KERNEL_ARGUMENTS = (
 # Every system call of a kernel with page table isolation flushes the emulated TLB twice. Talos insists on `pti=on`
 # and looks at the first of several; the kernel obeys the last.
 EMULATED_ARGUMENTS = ("nopti", "mitigations=off", "init_on_alloc=0")
+# A fifth level of page tables only lengthens every walk of an emulated TLB miss.
+PROCESSOR = "max,la57=off"
+# The state in which a machine waits for its first configuration.
+MAINTENANCE = "maintenance"
+TEMPLATES = "maintenance-"
 # savevm writes about 1.5 GiB; five minutes are a slow disk.
 SNAPSHOT_SECONDS = 300.0
 # QEMU answers QMP at once unless the machine swaps.
@@ -50,6 +57,7 @@ class Machine:
         self._lab = lab
         self.folder = lab.folder / "machines" / settings.name
         self._daemon: Daemon | None = None
+        self._restored = False
 
     @property
     def running(self) -> bool:
@@ -61,15 +69,46 @@ class Machine:
         """What the machine wrote to its serial port."""
         return self.folder / "console.log"
 
+    @property
+    def template(self) -> Path:
+        """Disk and memory of a machine like this one in maintenance mode, kept for the next lab; holds no secret."""
+        like = (self._lab.kernel, self._lab.initramfs, self._lab.accelerator, PROCESSOR, *self._kernel_arguments())
+        key = hashlib.sha256(repr((like, self.settings)).encode()).hexdigest()[:16]
+        return self._lab.registry_base.parent / f"{TEMPLATES}{key}" / f"{self.settings.name}.qcow2"
+
+    @property
+    def restored(self) -> bool:
+        """Whether it began in maintenance mode, out of the template."""
+        return self._restored
+
     def create(self, runner: CommandRunner) -> None:
-        """Make its empty disk."""
+        """Make its disk: empty, or the template's copy with maintenance mode in it."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.template.exists():
+            shutil.copyfile(self.template, self.folder / "disk.qcow2")
+            self._restored = True
+            return
         arguments = ("create", "-q", "-f", "qcow2", str(self.folder / "disk.qcow2"), f"{self.settings.disk}G")
         runner.run(Command(self._lab.programs["qemu-img"], arguments, timeout=30))  # metadata only: instant
 
+    def keep(self) -> None:
+        """Keep disk and memory, saved under `MAINTENANCE` before, as the template of the next lab."""
+        template = self.template
+        for old in template.parent.parent.glob(f"{TEMPLATES}*"):
+            if old != template.parent:
+                shutil.rmtree(old, ignore_errors=True)
+        template.parent.mkdir(parents=True, exist_ok=True)
+        self.pause()
+        try:
+            made = shutil.copyfile(self.folder / "disk.qcow2", template.with_suffix(".new"))
+        finally:
+            self.resume()
+        made.rename(template)
+
     def start(self, runner: ShCommandRunner) -> None:
-        """Switch it on."""
-        command = Command(self._lab.programs["qemu-system-x86_64"], tuple(self._arguments()))
+        """Switch it on, or go on from the template."""
+        restore = ("-loadvm", MAINTENANCE) if self._restored else ()
+        command = Command(self._lab.programs["qemu-system-x86_64"], (*self._arguments(), *restore))
         self._daemon = runner.start(command, log=self.folder / "qemu.log")
 
     def end(self) -> None:
@@ -102,6 +141,10 @@ class Machine:
         lines = Monitor(self.folder / "qmp.sock").human("info snapshots").splitlines()
         return [line.split()[1] for line in lines if line.startswith("--") or line[:1].isdigit()]
 
+    def _kernel_arguments(self) -> tuple[str, ...]:
+        emulated = self._lab.accelerator.startswith("tcg")
+        return (KERNEL_ARGUMENTS, *EMULATED_ARGUMENTS) if emulated else (KERNEL_ARGUMENTS,)
+
     def _arguments(self) -> list[str]:
         cards = [
             argument
@@ -111,14 +154,12 @@ class Machine:
                 "-device", f"virtio-net-pci,netdev=net{card},mac={mac}",
             )
         ]  # fmt: skip
-        arguments = EMULATED_ARGUMENTS if self._lab.accelerator.startswith("tcg") else ()
         return [
             "-name", self.settings.name, "-machine", "q35", "-accel", self._lab.accelerator,
-            # A fifth level of page tables only lengthens every walk of an emulated TLB miss.
-            "-cpu", "max,la57=off",
+            "-cpu", PROCESSOR,
             "-smp", str(self.settings.cpus), "-m", str(self.settings.memory),
             "-kernel", str(self._lab.kernel), "-initrd", str(self._lab.initramfs),
-            "-append", " ".join([KERNEL_ARGUMENTS, *arguments]),
+            "-append", " ".join(self._kernel_arguments()),
             # The disk is thrown away with the lab, so the host's cache may hold it back.
             "-drive", f"file={self.folder / 'disk.qcow2'},format=qcow2,if=virtio,cache=unsafe,discard=unmap",
             *cards,

@@ -28,7 +28,7 @@ from rehearsal.certificates import Authority, issue_server
 from rehearsal.charts import package
 from rehearsal.faults import Faults
 from rehearsal.locks import try_lock
-from rehearsal.machine import Machine
+from rehearsal.machine import MAINTENANCE, Machine
 from rehearsal.network import Network, TimeServer, dnsmasq_arguments, write_resolver
 from rehearsal.registry import Registry, images_from_json
 from rehearsal.repository import commit_worktree
@@ -215,7 +215,12 @@ class Supervisor:
         for machine in self._machines:
             self._doing = f"waiting for {machine.settings.name} to reach maintenance"
             self._await_maintenance(machine)
-        self.save("maintenance")
+        if all(machine.restored for machine in self._machines):
+            self._snapshots = [MAINTENANCE]
+            return
+        self.save(MAINTENANCE)
+        for machine in self._machines:
+            machine.keep()
 
     def _serve(self) -> None:
         settings = self._settings

@@ -10,13 +10,19 @@ import pytest
 
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import Result
+from bootstrap.host.errors import InputError
 from inventory.loader import load
+from rehearsal.certificates import ensure_authority
+from rehearsal.charts import chart_needs
 from rehearsal.image import ImageBuilder
-from rehearsal.lab import Workshop, check_resources
-from rehearsal.settings import LabSettings, from_json
+from rehearsal.lab import Lab, Workshop, check_resources, prepare
+from rehearsal.locks import is_held, try_lock
+from rehearsal.settings import MODULES_FILE, LabSettings, from_json
 from tests.unit.rehearsal.bench import MACHINE, Script, make_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bootstrap.host.commands import Command
 
 ROOT = Path(__file__).parents[3]
@@ -96,7 +102,66 @@ def test_a_cache_whose_path_is_too_long_for_sockets_is_refused(tmp_path: Path) -
     assert problem.remedy == "set XDG_CACHE_HOME to a shorter path"
 
 
-@pytest.mark.parametrize("name", ["settings", "images", "modules"])
-def test_settings_are_found_by_name(tmp_path: Path, name: str) -> None:
-    settings: LabSettings = make_settings(tmp_path, tmp_path, {})
-    assert settings.socket.parent == settings.trust.parent == settings.folder, name
+@pytest.fixture
+def prepared(tmp_path: Path) -> Callable[[], LabSettings]:
+    """Prepares the lab of the real inventory, its image as if it were built already."""
+    lab = Lab(tmp_path)
+    lab.cache.mkdir()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    (lab.cache / "accelerator.json").write_text(json.dumps({"boot": boot, "accelerator": "tcg"}))
+    workshop = Workshop(ROOT, _Modules(tmp_path / "modules"), _Everything(), [].append, {})  # type: ignore[arg-type]  # as above
+    authority = ensure_authority(lab.cache / "ca")
+    key = ImageBuilder(lab.cache, workshop)._key(authority.certificate)
+    (lab.cache / f"image-{key}").mkdir()
+    return lambda: prepare(lab, load(ROOT, "lab"), workshop)
+
+
+def test_the_inventory_decides_what_the_lab_is(prepared: Callable[[], LabSettings], tmp_path: Path) -> None:
+    settings = prepared()
+    assert (settings.cluster, settings.network, settings.gateway) == ("lab", "10.25.13.0/24", "10.25.13.1")
+    assert settings.endpoint == ("lab-k8s.monosense.io", "10.25.13.11")
+    assert (settings.git_host, settings.git_path) == ("github.com", "monosense-io/k8s-gitops")
+    assert settings.machines == (MACHINE,)
+    assert settings.chart_hosts == ("helm.cilium.io",)
+    assert settings.folder == tmp_path / "lab" / "run"
+    modules: dict[str, str] = json.loads((settings.folder / MODULES_FILE).read_text())
+    assert set(modules) == set(chart_needs(ROOT / "lab" / "charts").modules)
+    assert settings.folder.stat().st_mode & 0o777 == 0o700
+    assert prepared() == settings
+
+
+def test_what_an_earlier_lab_left_is_replaced(prepared: Callable[[], LabSettings]) -> None:
+    folder = prepared().folder
+    (folder / "failure.json").write_text("{}")
+    (folder / "machines").mkdir()
+    prepared()
+    assert not (folder / "failure.json").exists()
+    assert not (folder / "machines").exists()
+
+
+def test_the_folder_of_a_running_lab_is_left_alone(prepared: Callable[[], LabSettings], tmp_path: Path) -> None:
+    folder = prepared().folder
+    (folder / "control.sock").touch()
+    with (tmp_path / "lab" / "lock").open("w") as lock:
+        json.dump({"root": "/elsewhere", "cluster": "lab", "since": "noon"}, lock)
+        lock.flush()
+        assert try_lock(lock)
+        prepared()
+        assert (folder / "control.sock").exists()
+        with pytest.raises(InputError) as refused:
+            Lab(tmp_path).check_owner(ROOT, "lab")
+        (problem,) = refused.value.problems
+        assert problem.text == "it belongs to cluster lab of /elsewhere, since noon"
+        assert problem.remedy == "/elsewhere/invoke lab.down"
+    Lab(tmp_path).check_owner(ROOT, "lab")
+
+
+def test_who_only_looks_is_not_taken_for_the_lab(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    with lock.open() as one, lock.open() as two, lock.open() as three:
+        assert not is_held(one)
+        assert not is_held(two)
+        assert try_lock(three)
+        assert is_held(one)
+        assert not try_lock(two)
