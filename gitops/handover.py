@@ -163,7 +163,9 @@ def _not_ready(item: Object) -> str:
         return f"{what} is suspended"
     if ready is None:
         return f"{what} has no condition yet"
-    current = number(item, "status", "observedGeneration") == number(item, "metadata", "generation")
+    # Flux's controllers note it in the status, flux-operator in the condition.
+    observed = number(item, "status", "observedGeneration") or number(ready, "observedGeneration")
+    current = observed == number(item, "metadata", "generation")
     behind = "" if current else f"generation {number(item, 'metadata', 'generation')} is not observed yet"
     if text(ready, "status") == "True":
         return f"{what}: {behind}" if behind else ""

@@ -62,8 +62,11 @@ SPARE_MEMORY: Final = 512
 DISK_PER_MACHINE: Final = 6
 # For a node whose inventory describes real hardware: what a control plane with Flux needs.
 DEFAULT_MACHINE: Final = VirtualMachine(memory=4096, cpus=2, disk=10)
-# Emulation with one thread per virtual processor; a larger translation buffer spares re-translation.
-EMULATION: Final = "tcg,thread=multi,tb-size=512"
+# MiB of translated code, just below QEMU's own limit: with 512 everything is thrown away and translated again nine
+# times until Flux runs.
+TRANSLATIONS: Final = 2000
+# Emulation with one thread per virtual processor.
+EMULATION: Final = f"tcg,thread=multi,tb-size={TRANSLATIONS}"
 # A kernel without a root panics and reboots within two seconds where acceleration works.
 ACCELERATION_SECONDS: Final = 10.0
 
@@ -332,7 +335,7 @@ def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
     """Too little memory or disk for the machines of a cluster, as problems."""
     problems = []
     machines = [_machine(node) for node in cluster.nodes]
-    wanted = sum(machine.memory for machine in machines) + SPARE_MEMORY
+    wanted = sum(machine.memory + TRANSLATIONS for machine in machines) + SPARE_MEMORY
     available = _available_memory()
     if available < wanted:
         problems.append(Problem(f"the lab wants {wanted} MiB of memory, {available} MiB are available"))
@@ -433,13 +436,11 @@ def _accelerator(cache: Path, qemu: Path, kernel: Path, runner: ShCommandRunner)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     memory = cache / "accelerator.json"
     known = json.loads(memory.read_text()) if memory.exists() else {}
-    if known.get("boot") == boot:
-        return str(known["accelerator"])
-    accelerator = (
-        "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and _boots_with_kvm(qemu, kernel, runner) else EMULATION
-    )
-    memory.write_text(json.dumps({"boot": boot, "accelerator": accelerator}))
-    return accelerator
+    if known.get("boot") != boot:
+        usable = os.access("/dev/kvm", os.R_OK | os.W_OK) and _boots_with_kvm(qemu, kernel, runner)
+        known = {"boot": boot, "kvm": usable}
+        memory.write_text(json.dumps(known))
+    return "kvm" if known["kvm"] else EMULATION
 
 
 def _boots_with_kvm(qemu: Path, kernel: Path, runner: ShCommandRunner) -> bool:

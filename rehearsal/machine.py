@@ -38,8 +38,6 @@ TEMPLATES = "maintenance-"
 SNAPSHOT_SECONDS = 300.0
 # QEMU answers QMP at once unless the machine swaps.
 QMP_SECONDS = 30.0
-# MiB of translated code that emulation keeps; smaller buffers are flushed while Kubernetes starts.
-TRANSLATION_BUFFER = 512
 
 
 class Machine:

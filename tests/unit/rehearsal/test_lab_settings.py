@@ -108,7 +108,7 @@ def prepared(tmp_path: Path) -> Callable[[], LabSettings]:
     lab = Lab(tmp_path)
     lab.cache.mkdir()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    (lab.cache / "accelerator.json").write_text(json.dumps({"boot": boot, "accelerator": "tcg"}))
+    (lab.cache / "accelerator.json").write_text(json.dumps({"boot": boot, "kvm": False}))
     workshop = Workshop(ROOT, _Modules(tmp_path / "modules"), _Everything(), [].append, {})  # type: ignore[arg-type]  # as above
     authority = ensure_authority(lab.cache / "ca")
     key = ImageBuilder(lab.cache, workshop)._key(authority.certificate)
