@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A whole run under emulation on a machine that tests other things meanwhile.
 RUN_SECONDS = 1200.0
-CORE_DONE = "core-done"
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class World:
 
     runner: ShCommandRunner = field(default_factory=lambda: ShCommandRunner(Redactor()))
     lab: Lab = field(default_factory=lambda: Lab(default_cache(os.environ)))
+    at: list[str] = field(default_factory=lambda: ["maintenance"])
 
     @property
     def state(self) -> Path:
@@ -82,6 +82,18 @@ class World:
         status = self.lab.status()
         return Path(str(status.machines[0]["console"])).read_text(errors="replace")
 
+    def save(self, name: str) -> None:
+        saved = self.invoke("lab.save", "--name", name)
+        assert saved.exit_code == 0, saved.stderr
+        self.at.append(name)
+
+    def go_to(self, name: str) -> None:
+        """Be at a snapshot; nothing is loaded when nothing else was since."""
+        if self.at[-1] != name:
+            loaded = self.invoke("lab.load", "--name", name)
+            assert loaded.exit_code == 0, loaded.stderr
+            self.at.append(name)
+
     def wait(self, holds: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
@@ -101,9 +113,20 @@ def world() -> Iterator[World]:
     made.invoke("lab.down")
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """A lab that Flux runs, and what the commands said that brought it there."""
+
+    world: World
+    killed: str
+    finished: Ran
+    judged: Ran
+    report: dict[str, Any]
+
+
 @pytest.fixture(scope="session")
-def core_done(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """From maintenance to the core releases, killed once on the way; saved as a snapshot."""
+def handed_over(world: World, tmp_path_factory: pytest.TempPathFactory) -> HandedOver:
+    """From maintenance to the verdict, killed once on the way; core and verdict are saved as snapshots."""
     log = tmp_path_factory.mktemp("lab") / "killed.log"
     run = world.start(log, "bootstrap", "--cluster", "lab", "--skip", "handover")
     world.wait(lambda: "bootstrap etcd on lab-01: took" in log.read_text() or not run.running, "etcd's bootstrap", 600)
@@ -112,31 +135,23 @@ def core_done(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     world.wait(lambda: not run.running, "the end of what was killed")
     finished = world.invoke("bootstrap", "--cluster", "lab", "--skip", "handover")
     assert finished.exit_code == 0, finished.stderr
-    saved = world.invoke("lab.save", "--name", CORE_DONE)
-    assert saved.exit_code == 0, saved.stderr
-    return world
+    report = world.report()
+    world.save("core-done")
+    judged = world.invoke("handover", "--cluster", "lab")
+    assert judged.exit_code == 0, judged.stderr
+    world.save("handed-over")
+    return HandedOver(world, log.read_text(), finished, judged, report)
 
 
 @pytest.fixture
-def at_core_done(core_done: World) -> World:
-    """The lab right after the core phase, as if nothing had happened since."""
-    loaded = core_done.invoke("lab.load", "--name", CORE_DONE)
-    assert loaded.exit_code == 0, loaded.stderr
-    forget_proof(core_done)
-    return core_done
-
-
-def forget_proof(world: World) -> None:
-    """Take back what a later state of the machines had proven."""
-    path = world.state / "adoption.json"
-    content = json.loads(path.read_text())
-    content.pop("proof", None)
-    path.write_text(json.dumps(content))
+def converged(handed_over: HandedOver) -> World:
+    """The lab as Flux runs it."""
+    handed_over.world.go_to("handed-over")
+    return handed_over.world
 
 
 @pytest.fixture
 def in_maintenance(world: World) -> World:
     """The lab with its machine in maintenance mode, never configured."""
-    loaded = world.invoke("lab.load", "--name", "maintenance")
-    assert loaded.exit_code == 0, loaded.stderr
+    world.go_to("maintenance")
     return world
