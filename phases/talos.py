@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Action, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
-from bootstrap.engine.step import Gate
+from bootstrap.engine.step import Gate, is_transient
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.files import write_atomically
@@ -152,6 +152,7 @@ def _install_gate(world: World, ctx: Context) -> Gate[None]:
     return Gate(
         description="every machine to come back installed, with a certificate of this cluster",
         check=check,
+        transient=lambda error: is_transient(error) and not isinstance(error, InstallFailedError),
         timeout=INSTALL_SECONDS,
         remedy="look at the machine's console: the install disk and the installer's registry are the usual causes",
     )

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -277,11 +278,13 @@ class Supervisor:
         shutil.rmtree(made, ignore_errors=True)
         shutil.copytree(settings.folder / "registry", made, copy_function=_link_or_copy)
         made.rename(settings.registry_base)
+        for old in settings.registry_base.parent.glob("registry-*"):
+            if old != settings.registry_base:
+                shutil.rmtree(old, ignore_errors=True)
 
     def _publish_charts(self) -> list[str]:
         settings = self._settings
-        folder = settings.folder / "charts"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(dir=settings.folder, prefix="charts-"))
         for host in settings.chart_hosts:
             (folder / host).mkdir(parents=True)
         modules: dict[str, str] = json.loads((settings.folder / MODULES_FILE).read_text())
@@ -308,6 +311,7 @@ class Supervisor:
             self._runner.run(
                 Command(helm, ("repo", "index", str(folder / host)), environment, timeout=60)
             )  # reads a few files
+        _swap(settings.folder / "charts", folder)
         return [f"{chart.name} {chart.version}" for chart in charts]
 
     def _await_maintenance(self, machine: Machine) -> None:
@@ -370,6 +374,16 @@ def _wait(holds: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise FirstlightError(f"gave up waiting for {what}", cause=f"nothing within {seconds:g} s")
         time.sleep(0.1)  # a local port: asking ten times a second costs nothing
+
+
+def _swap(link: Path, folder: Path) -> None:
+    """Have a link name another folder, in one go: whoever reads meanwhile finds the old one or the new one whole."""
+    old = link.resolve() if link.exists() else None
+    made = link.with_name(f"{link.name}.new")
+    made.symlink_to(folder.name)
+    made.replace(link)
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.lab.conftest import HandedOver, World
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 AUDIT = "talosctl --nodes 10.25.13.11 read /var/log/audit/kube/kube-apiserver.log"
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}

@@ -143,7 +143,8 @@ def test_first_resources_hold_references_instead_of_secrets() -> None:
     namespaces = {name_of(item) for item in documents if item["kind"] == "Namespace"}
     assert {text(item, "metadata", "namespace") for item in secrets} <= namespaces
     for item in documents:
-        assert text(item, "metadata", "annotations", "kustomize.toolkit.fluxcd.io/prune") == "disabled"
+        # Flux compares without case.
+        assert text(item, "metadata", "annotations", "kustomize.toolkit.fluxcd.io/prune").casefold() == "disabled"
 
 
 def test_every_namespace_of_a_release_is_there_before_it(tree: Tree) -> None:
