@@ -75,7 +75,8 @@ def test_the_list_of_images_resolves(tmp_path: Path) -> None:
     module = tmp_path / "modules" / "github.com/controlplaneio-fluxcd/flux-operator@v0.58.1"
     assert flux.files == {
         "/usr/local/bin/flux-operator": Path("/programs/flux-operator"), "/data/flux": module / "config/data/flux",
-        "/etc/ssl/certs/ca-certificates.crt": tmp_path / "bundle",
+        "/data/flux-images/VERSION": module / "config/data/flux-images/VERSION",
+        "/etc/os-release": ROOT / "lab" / "os-release", "/etc/ssl/certs/ca-certificates.crt": tmp_path / "bundle",
     }  # fmt: skip
     assert flux.user == "65532:65532"
     for image in images.values():
