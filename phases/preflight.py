@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Conflict, Context, Done, Found, Observation, Phase, Step, ToDo
 from bootstrap.engine.step import Gate
+from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import Problem
+from bootstrap.host.objects import mapping, text
+from bootstrap.host.secret import Secret
 from gitops.build import Kustomize
 from gitops.releases import releases
 from gitops.tree import Tree
@@ -27,9 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inventory.model import Node
+    from talos.bundle import Bundle
 
 # A machine that installs or reboots answers again within 100 s on hardware, 140 s under emulation.
 MACHINE_SECONDS: Final = 300.0
+# Half the year for which talosctl makes its certificates.
+TALOSCONFIG_SECONDS: Final = 180 * 24 * 3600.0
 # Seconds for one Git command; ls-remote crosses the network.
 GIT_SECONDS: Final = 30.0
 # What a cluster is made of besides code; it must be committed before real machines are touched.
@@ -106,10 +114,27 @@ def _secrets(world: World, ctx: Context) -> Found[None, Credentials]:
         world.redactor.add(secret)
     credentials = Credentials(
         bundle=bundle,
-        talosconfig=talosconfig(world.talosctl, world.cluster, bundle.secret),
+        talosconfig=_talosconfig(world, bundle),
         named={"connect-token": token},
     )
     return Done(f"{settings.talos_bundle}, {settings.connect_token}", credentials)
+
+
+def _talosconfig(world: World, bundle: Bundle) -> Secret:
+    """The private talosconfig when it is of this cluster, else a new one.
+
+    talosctl makes a certificate that begins this very second, and a node whose clock is behind by as much as that
+    refuses it as expired; one that was made before is valid on both sides.
+    """
+    path = world.talosconfig
+    if path.exists() and time.time() - path.stat().st_mtime < TALOSCONFIG_SECONDS:
+        content = path.read_bytes()
+        document = yaml_io.load(content, source=path.name)
+        contexts = mapping(document, "contexts").values() if isinstance(document, dict) else ()
+        authorities = [base64.b64decode(text(one, "ca")) for one in contexts if isinstance(one, dict)]
+        if bundle.machine_authority in authorities:
+            return Secret(content, str(path))
+    return talosconfig(world.talosctl, world.cluster, bundle.secret)
 
 
 def _commit(world: World, _ctx: Context) -> Found[None, str]:
