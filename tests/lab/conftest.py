@@ -127,6 +127,8 @@ class HandedOver:
 @pytest.fixture(scope="session")
 def handed_over(world: World, tmp_path_factory: pytest.TempPathFactory) -> HandedOver:
     """From maintenance to the verdict, killed once on the way; core and verdict are saved as snapshots."""
+    world.go_to("maintenance")
+    world.at.append("under way")
     log = tmp_path_factory.mktemp("lab") / "killed.log"
     run = world.start(log, "bootstrap", "--cluster", "lab", "--skip", "handover")
     world.wait(lambda: "bootstrap etcd on lab-01: took" in log.read_text() or not run.running, "etcd's bootstrap", 600)
