@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from bootstrap.host.commands import Command
 from bootstrap.host.errors import InputError, Problem
-from rehearsal.network import tap_name
 from rehearsal.settings import REGISTRY_ADDRESS
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Faults:
                 self._machines[machine].reset()
                 self._resets += 1
             case "link-down":
-                self._network.set_link(tap_name(machine, 0), up=False)
+                self._machines[machine].set_link(0, up=False)
                 self._links_pulled += 1
             case "registry-down":
                 self._run(
@@ -82,7 +81,7 @@ class Faults:
         fired = self.fired(name)
         match name:
             case "link-down":
-                self._network.set_link(tap_name(machine, 0), up=True)
+                self._machines[machine].set_link(0, up=True)
             case "registry-down":
                 self._run(f"add table inet {TABLE}; delete table inet {TABLE}")
             case "clock":

@@ -126,6 +126,10 @@ class Machine:
         """Let its processors go on."""
         Monitor(self.folder / "qmp.sock").execute("cont")
 
+    def set_link(self, card: int, *, up: bool) -> None:
+        """Pull or plug the cable of a network card, so that the machine itself sees the carrier go."""
+        Monitor(self.folder / "qmp.sock").execute("set_link", name=f"net{card}", up=up)
+
     def save(self, name: str) -> None:
         """Keep disk and memory under a name."""
         Monitor(self.folder / "qmp.sock").human(f"savevm {name}")
@@ -178,7 +182,7 @@ class Monitor:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def execute(self, command: str, **arguments: str) -> Any:
+    def execute(self, command: str, **arguments: object) -> Any:
         """Run one QMP command and give what it returns.
 
         Raises:

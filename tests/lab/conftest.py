@@ -101,6 +101,19 @@ class World:
             time.sleep(0.5)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs only maintenance mode runs before what takes a whole bootstrap: no snapshot is loaded twice."""
+    places = [place for place, item in enumerate(items) if item.get_closest_marker("lab")]
+    ordered = sorted((items[place] for place in places), key=lambda item: (_is_long(item), item.location[1] or 0))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return bool({"converged", "handed_over"} & set(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     """A lab of this worktree, new for the session; what a person left running is refused, not ended."""

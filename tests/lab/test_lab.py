@@ -22,7 +22,9 @@ def writes_of_ours(world: World) -> int:
     assert said.exit_code == 0, said.stderr
     events = [json.loads(line) for line in said.stdout.splitlines() if line.startswith("{")]
     ours = [
-        event for event in events if event["user"]["username"] == "firstlight" and event["stage"] == "ResponseComplete"
+        event
+        for event in events
+        if event["user"].get("username") == "firstlight" and event["stage"] == "ResponseComplete"
     ]
     assert ours, "the audit log knows nothing of us, so it proves nothing"
     return sum(event["verb"] in WRITES for event in ours)
@@ -55,14 +57,6 @@ def test_a_converged_cluster_is_left_alone(converged: World) -> None:
     report = converged.report()
     assert (report["writes"], report["nothing_to_do"]) == (0, True)
     assert writes_of_ours(converged) == before
-
-
-def test_a_bond_survives_a_pulled_cable(converged: World) -> None:
-    assert converged.invoke("lab.fault", "--name", "link-down").exit_code == 0
-    asked = converged.shell("kubectl get --raw /readyz --request-timeout=20s")
-    mended = converged.invoke("lab.mend", "--name", "link-down")
-    assert (asked.exit_code, asked.stdout.strip()) == (0, "ok"), asked.stderr
-    assert mended.stdout.strip() == "felt 1 times"
 
 
 def test_a_reset_machine_comes_back_to_maintenance(in_maintenance: World) -> None:
