@@ -16,6 +16,8 @@ from bootstrap.host.objects import Object, name_of, namespace_of, text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bootstrap.host.secret import Secret
+
 KindRef: TypeAlias = tuple[str, str]
 # A look at the cluster that brings no value; it fits every gate.
 Look: TypeAlias = Observation[Never]
@@ -115,6 +117,13 @@ class WatchEvent(NamedTuple):
     item: Object
 
 
+class Connect(Protocol):
+    """Opens the Kubernetes API that a kubeconfig names."""
+
+    def __call__(self, kubeconfig: Secret, *, server: str = "") -> Cluster:
+        """Connect; `server` is a URL in place of the one in the kubeconfig. Nothing is sent before the first call."""
+
+
 class Cluster(Protocol):
     """The Kubernetes API of one cluster; safe to use from several threads.
 
@@ -171,3 +180,6 @@ class Cluster(Protocol):
 
     def openapi(self) -> Object:
         """Kubernetes' OpenAPI v2 document, without the schemas of custom resources that are not served."""
+
+    def close(self) -> None:
+        """Give the connections back; no call may follow."""

@@ -7,7 +7,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
 from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import Gate
 from bootstrap.host.files import write_atomically
@@ -136,7 +136,7 @@ def _charts_actions(world: World, _ctx: Context, tree: Tree) -> Sequence[Action]
             run=lambda _: write_core(tree, world.state / "core"),
             recognised_by="the files hold what the tree says",
             kill_safety=KillSafety.REPEATABLE,
-            writes=False,
+            changes=Changes.FILES,
         )
     ]
 
@@ -258,7 +258,7 @@ def _baseline_actions(world: World, _ctx: Context, _facts: None) -> Sequence[Act
             run=note,
             recognised_by=f"{baseline_file(world).name} holds what runs",
             kill_safety=KillSafety.ATOMIC,
-            writes=False,
+            changes=Changes.FILES,
         )
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
 from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import Gate
 from bootstrap.host.errors import ExitCode, Problem
@@ -243,7 +243,7 @@ def _adoption_actions(world: World, ctx: Context, _proven: dict[str, str]) -> Se
             run=keep,
             recognised_by=f"{baseline_file(world).name} holds the proof",
             kill_safety=KillSafety.ATOMIC,
-            writes=False,
+            changes=Changes.FILES,
         )
     ]
 

@@ -26,7 +26,7 @@ from phases.world import Credentials, World
 from talos import bundle as bundles
 from talos.machineconfig import talosconfig
 from talos.probe import Observation as Seen
-from talos.probe import State, observe
+from talos.probe import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,9 +212,9 @@ def see_machines(world: World, credentials: Credentials) -> dict[str, Seen]:
 def see_machine(world: World, credentials: Credentials, node: Node) -> Seen:
     """What a node's API port says: at its own address, and at its maintenance address when that is silent."""
     authority = credentials.bundle.machine_authority
-    seen = observe(str(node.address), authority, world.talosctl)
+    seen = world.observe(str(node.address), authority)
     if seen.state in {State.CLOSED, State.SILENT} and node.maintenance_address != node.address:
-        other = observe(str(node.maintenance_address), authority, world.talosctl)
+        other = world.observe(str(node.maintenance_address), authority)
         return other if other.state not in {State.CLOSED, State.SILENT} else seen
     return seen
 

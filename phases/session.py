@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ from bootstrap.views.report import ReportWriter
 from phases.catalogue import build
 from phases.world import World
 from talos.client import Talosctl
+from talos.probe import observe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from bootstrap.engine.events import Reader
     from bootstrap.engine.verdict import Verdict
     from bootstrap.host.commands import CommandRunner
+    from bootstrap.host.secret import Secret
     from inventory.model import Cluster
+    from kube.cluster import Cluster as KubernetesApi
 
 # Kinds of output that a run can have on standard output.
 OUTPUTS: Final = ("text", "json")
@@ -137,13 +141,16 @@ def open_world(request: Request, runner: MeteredCommandRunner, plain: ShCommandR
 
 
 def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs: Mapping[str, Path]) -> World:
+    talosctl = Talosctl(programs["talosctl"], runner)
     return World(
         root=request.root,
         cluster=request.cluster,
         state=request.root / ".firstlight" / request.cluster.name,
         runner=runner,
         programs=programs,
-        talosctl=Talosctl(programs["talosctl"], runner),
+        talosctl=talosctl,
+        observe=partial(observe, talosctl=talosctl),
+        connect=_connect,
         redactor=redactor,
         environment=dict(os.environ),
         trust=request.trust,
@@ -151,6 +158,12 @@ def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs
         commit=request.commit,
         stand_ins=request.stand_ins,
     )
+
+
+def _connect(kubeconfig: Secret, *, server: str = "") -> KubernetesApi:
+    from kube.lightkube_cluster import LightkubeCluster
+
+    return LightkubeCluster.connect(kubeconfig, server=server)
 
 
 def print_line(text: str) -> None:

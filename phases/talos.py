@@ -6,7 +6,7 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
 from bootstrap.engine.step import Gate, is_transient
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import FirstlightError
@@ -134,6 +134,7 @@ def _install_actions(world: World, ctx: Context, waiting: tuple[str, ...]) -> Se
             reason="it is in maintenance mode",
             run=partial(apply, node),
             recognised_by="the machine answers with a certificate of this cluster",
+            changes=Changes.MACHINES,
             kill_safety=KillSafety.ATOMIC,
         )
         for node in world.cluster.nodes
@@ -210,6 +211,7 @@ def _etcd_actions(world: World, ctx: Context, seen: str) -> Sequence[Action]:
             reason=f"etcd there is {seen}",
             run=send,
             recognised_by="etcd is healthy there and has the node as its member",
+            changes=Changes.MACHINES,
             # The pinned node itself refuses a second one as soon as its data directory has content.
             kill_safety=KillSafety.ONCE,
         )
@@ -271,7 +273,7 @@ def _api_actions(world: World, ctx: Context, _facts: None) -> Sequence[Action]:
             run=write,
             recognised_by="both files are there and hold this cluster's CA",
             kill_safety=KillSafety.ATOMIC,
-            writes=False,
+            changes=Changes.FILES,
         )
     ]
 
@@ -291,10 +293,7 @@ def _api_gate(world: World, _ctx: Context) -> Gate[Access]:
 
 
 def _ready(world: World, ctx: Context, node: Node) -> tuple[bool, str]:
-    from kube.lightkube_cluster import LightkubeCluster
-
-    secret = kubeconfig(world, ctx.value(SECRETS))
-    api = LightkubeCluster.connect(secret, server=identity.server(node.address))
+    api = world.connect(kubeconfig(world, ctx.value(SECRETS)), server=identity.server(node.address))
     try:
         with ctx.outside("request"):
             seen = api.ready()
@@ -304,9 +303,7 @@ def _ready(world: World, ctx: Context, node: Node) -> tuple[bool, str]:
 
 
 def _access(world: World, ctx: Context) -> Access:
-    from kube.lightkube_cluster import LightkubeCluster
-
-    return Access(LightkubeCluster.connect(kubeconfig(world, ctx.value(SECRETS))), world.kubeconfig)
+    return Access(world.connect(kubeconfig(world, ctx.value(SECRETS))), world.kubeconfig)
 
 
 def kubeconfig(world: World, credentials: Credentials) -> Secret:

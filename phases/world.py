@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from bootstrap.host.secret import Redactor, Secret
     from inventory.model import Cluster
     from kube.cluster import Cluster as KubernetesApi
+    from kube.cluster import Connect
     from talos.bundle import Bundle
     from talos.client import Talosctl
+    from talos.probe import Observe
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class World:
         runner: starts programs.
         programs: absolute paths by name.
         talosctl: the client of the machines.
+        observe: tells the state of a machine's API port.
+        connect: opens the Kubernetes API.
         redactor: learns secrets as they are resolved.
         environment: our own environment, for secret providers.
         trust: CA file for our own TLS calls; None uses the system's.
@@ -42,6 +46,8 @@ class World:
     runner: CommandRunner
     programs: Mapping[str, Path]
     talosctl: Talosctl
+    observe: Observe
+    connect: Connect
     redactor: Redactor
     environment: Mapping[str, str]
     trust: Path | None

@@ -11,7 +11,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from talos.errors import Kind, TalosError
 
@@ -47,6 +47,13 @@ class Observation:
 
     state: State
     detail: str
+
+
+class Observe(Protocol):
+    """Tells the state of a node; `observe` with a talosctl of its own."""
+
+    def __call__(self, address: str, authority: bytes) -> Observation:
+        """The state of the node at an address, told with the PEM certificate of our Talos CA."""
 
 
 def observe(

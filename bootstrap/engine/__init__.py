@@ -36,9 +36,11 @@ from bootstrap.engine.phase import Phase
 from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import (
     Action,
+    Changes,
     Conflict,
     Context,
     Done,
+    Foreseen,
     Found,
     Gate,
     KillSafety,
@@ -51,9 +53,11 @@ from bootstrap.engine.step import (
 
 __all__ = [
     "Action",
+    "Changes",
     "Conflict",
     "Context",
     "Done",
+    "Foreseen",
     "Found",
     "Gate",
     "KillSafety",

@@ -62,6 +62,10 @@ class RunContext:
         """Say something that no other event says."""
         self._scene.bus.emit(Note(text, self.path))
 
+    def identify(self, kind: str, value: str) -> None:
+        """Say whose machine or cluster answers; see `Context.identify`."""
+        self._scene.recorder.identify(kind, value)
+
     def outside(self, kind: str) -> AbstractContextManager[None]:
         """While open, time passes for others; see `Context.outside`."""
         return self._scene.meter.outside(kind)

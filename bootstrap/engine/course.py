@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from bootstrap.engine.events import Bus, StepMoved
 from bootstrap.engine.machine import FINAL_STATES, State, check_move
+from bootstrap.engine.seams import NoRecorder
 from bootstrap.engine.verdict import ActionRecord, Failure, StepResult, WaitRecord
 
 if TYPE_CHECKING:
     from bootstrap.engine.graph import Node
     from bootstrap.engine.proof import Proof
+    from bootstrap.engine.seams import Recorder
     from bootstrap.host.clock import Clock
 
 
@@ -22,9 +24,12 @@ class Course:
         bus: hears of each move.
         clock: monotonic time.
         run_began: the clock's seconds when the run began.
+        recorder: the memory between runs.
     """
 
-    def __init__(self, node: Node, *, bus: Bus, clock: Clock, run_began: float) -> None:
+    def __init__(
+        self, node: Node, *, bus: Bus, clock: Clock, run_began: float, recorder: Recorder | None = None
+    ) -> None:
         self.node = node
         self.state = State.PENDING
         self.reason = ""
@@ -35,6 +40,7 @@ class Course:
         self._bus = bus
         self._clock = clock
         self._run_began = run_began
+        self._recorder = recorder or NoRecorder()
         self._began: float | None = None
         self._ended: float | None = None
 
@@ -62,6 +68,7 @@ class Course:
             self._began = self._clock.monotonic()
         if self.ended:
             self._ended = self._clock.monotonic()
+        self._recorder.step_moved(self.node.path, after, reason, self.seconds)
         self._bus.emit(StepMoved(self.node.path, before, after, reason, self.seconds))
 
     def record(self, done: ActionRecord | WaitRecord) -> None:
@@ -70,6 +77,7 @@ class Course:
             self._actions.append(done)
         else:
             self._waits.append(done)
+            self._recorder.wait_ended(self.node.path, done.description, done.seconds, held=done.held)
 
     def since_run_began(self, seconds: float) -> float:
         """The clock's seconds as seconds since the run began."""

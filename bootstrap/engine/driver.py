@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bootstrap.engine.context import RunContext
 from bootstrap.engine.events import ActionEnded, ActionRunning, ActionStarted, StepFailed, UnexpectedError
 from bootstrap.engine.machine import State
-from bootstrap.engine.step import Action, Conflict, Done, Skip, Step, ToDo
+from bootstrap.engine.step import Action, Changes, Conflict, Done, Skip, Step, ToDo
 from bootstrap.engine.verdict import ActionRecord, Failure
 from bootstrap.engine.waiting import HEARTBEAT_SECONDS, StoppedError
 from bootstrap.host.commands import CommandError
@@ -97,6 +97,9 @@ class Driver:
             self._run_action(action, index, len(actions))
 
     def _run_action(self, action: Action, index: int, count: int) -> None:
+        if action.changes is Changes.CLUSTER:
+            self._scene.lease.hold(self._context)
+        self._scene.recorder.action_begins(self._path, index, action)
         pulse = _Pulse(self._path, action.description, self._scene)
         began = self._scene.clock.monotonic()
         error = ""
@@ -109,6 +112,7 @@ class Driver:
             raise
         finally:
             seconds = self._scene.clock.monotonic() - began
+            self._scene.recorder.action_ended(self._path, index, seconds, error)
             self._course.record(
                 ActionRecord(
                     action.description,

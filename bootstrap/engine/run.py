@@ -7,7 +7,7 @@ import secrets
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine.cancellation import Cancellation
@@ -26,6 +26,7 @@ from bootstrap.engine.machine import FINAL_STATES, State
 from bootstrap.engine.phase import DEADLINE_FACTOR, Phase
 from bootstrap.engine.runner import Children, Runner
 from bootstrap.engine.scene import Deadlines, Scene
+from bootstrap.engine.seams import NoLease, NoRecorder
 from bootstrap.engine.verdict import Failure, PhaseResult, StepResult, Verdict, sum_of
 from bootstrap.host.errors import InterruptedRunError
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from bootstrap.engine.graph import Graph
     from bootstrap.engine.meter import Meter
+    from bootstrap.engine.seams import Lease, Recorder
     from bootstrap.engine.selection import Selection
     from bootstrap.host.clock import Clock
 
@@ -53,6 +55,7 @@ class Settings:
         target: seconds to ready of the whole run; judged, not enforced.
         deadline: seconds after which waits end; None means twice the target.
         workers: how many steps run at the same time.
+        inputs: the digest of what each step follows from, by path; kept by the recorder.
     """
 
     cluster: str
@@ -60,6 +63,7 @@ class Settings:
     target: float
     deadline: float | None = None
     workers: int = DEFAULT_WORKERS
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def limit(self) -> float:
@@ -82,6 +86,8 @@ def execute(
     meter: Meter,
     children: Children,
     signals: Signals = delivered_to,
+    recorder: Recorder | None = None,
+    lease: Lease | None = None,
 ) -> Verdict:
     """Run the steps and judge the result.
 
@@ -94,11 +100,14 @@ def execute(
         meter: made when the process began its work; command runners count on it.
         children: ends child processes on interrupts.
         signals: catches the operator's signals; the default needs the main thread.
+        recorder: the memory between runs; None remembers nothing.
+        lease: the cluster to ourselves; None for a cluster that nobody else knows of.
 
     Returns:
         The verdict, redacted. What goes wrong in a run, bugs included, is in it and not raised.
     """
     began = clock.monotonic()
+    recorder, lease = recorder or NoRecorder(), lease or NoLease()
     scene = Scene(
         clock=clock,
         bus=bus,
@@ -107,9 +116,15 @@ def execute(
         deadlines=Deadlines(clock, settings.limit),
         resume_command=settings.resume_command,
         path_of_name={node.step.name: path for path, node in graph.nodes.items()},
+        recorder=recorder,
+        lease=lease,
     )
-    courses = {path: Course(node, bus=bus, clock=clock, run_began=began) for path, node in graph.nodes.items()}
+    courses = {
+        path: Course(node, bus=bus, clock=clock, run_began=began, recorder=recorder)
+        for path, node in graph.nodes.items()
+    }
     runner = Runner(graph, selection, scene, courses=courses, workers=settings.workers, children=children)
+    recorder.run_begins(bus.run_id, settings.resume_command, settings.inputs)
     bus.emit(_started(graph, settings))
     bug: tuple[Failure, ...] = ()
     with signals(runner.mailbox.put):
@@ -117,7 +132,9 @@ def execute(
             runner.run()
         except Exception as error:  # noqa: BLE001 # a bug of the engine itself still ends in a verdict and a report
             bug = (_bug(error, bus),)
+        lease.release()
         verdict = _Judge(graph, settings, scene, runner, courses, began).verdict(bug)
+        recorder.run_ended(verdict)
         bus.emit(RunEnded(verdict))
     return verdict
 

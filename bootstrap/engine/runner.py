@@ -145,6 +145,7 @@ class Runner:
             return
         self.phase_ended[phase.name] = self._scene.clock.monotonic()
         seconds = self.phase_ended[phase.name] - self.phase_began[phase.name]
+        self._scene.recorder.phase_ended(phase.name, state, seconds)
         self._scene.bus.emit(PhaseEnded(phase.name, state, seconds, phase.target))
 
     def _start_ready(self) -> None:

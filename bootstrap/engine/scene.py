@@ -7,6 +7,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bootstrap.engine.seams import Lease, NoLease, NoRecorder, Recorder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -99,6 +101,8 @@ class Scene:
         path_of_name: the path of each step by its name.
         values: what the steps gave so far, by path.
         vitals: signs of life.
+        recorder: the memory between runs.
+        lease: asked before each write to Kubernetes.
     """
 
     clock: Clock
@@ -110,3 +114,5 @@ class Scene:
     path_of_name: Mapping[str, str]
     values: dict[str, object] = field(default_factory=dict)
     vitals: Vitals = field(default_factory=Vitals)
+    recorder: Recorder = field(default_factory=NoRecorder)
+    lease: Lease = field(default_factory=NoLease)

@@ -103,6 +103,24 @@ class Conflict:
     exit_code: ExitCode = ExitCode.INVALID
 
 
+@dataclass(frozen=True)
+class Foreseen(Generic[FactsT_co, ValueT_co]):
+    """What a step will find where nothing is there yet, and what it will give; for the plan.
+
+    Attributes:
+        facts: as `ToDo` would bring them; None with `done` means nothing is to do.
+        value: what dependants get in the plan.
+        known_after: what must have run before the facts are certain, for example `install`; empty when the files
+            say it all.
+        done: true when there is nothing to do even in an empty world.
+    """
+
+    facts: FactsT_co
+    value: ValueT_co
+    known_after: str = ""
+    done: bool = False
+
+
 Found: TypeAlias = ToDo[FactsT] | Done[ValueT] | Skip[ValueT] | Conflict
 
 
@@ -140,6 +158,10 @@ class Gate(Generic[ValueT]):
         timeout: seconds; the deadlines of phase and run may end the wait earlier.
         remedy: the next command when it expires; empty means the run's resume command.
         transient: whether an error that a check raised is only an observation.
+        slowest: seconds; looks that see nothing new come ever later, up to this; None keeps `interval`.
+        stable: seconds for which the condition must have held without a break.
+        watch: while the context manager that it returns is open, the function given to it is called, by any
+            thread, whenever the condition may have changed; the next look then comes at once.
     """
 
     description: str
@@ -149,6 +171,22 @@ class Gate(Generic[ValueT]):
     timeout: float = DEFAULT_TIMEOUT
     remedy: str = ""
     transient: Callable[[FirstlightError], bool] = is_transient
+    slowest: float | None = None
+    stable: float = 0.0
+    watch: Callable[[Context, Callable[[], None]], AbstractContextManager[None]] | None = None
+
+
+class Changes(StrEnum):
+    """What an action changes."""
+
+    NOTHING = "nothing"
+    """It is a costly reading."""
+    FILES = "files"
+    """Files of our own on this host."""
+    MACHINES = "machines"
+    """A machine, through its Talos API."""
+    CLUSTER = "cluster"
+    """Objects in Kubernetes; wants the lease."""
 
 
 class KillSafety(StrEnum):
@@ -174,7 +212,8 @@ class Action:
         run: does it; reports trouble by raising `FirstlightError`.
         recognised_by: how its effect is recognised afterwards.
         kill_safety: what a kill in the middle leaves behind.
-        writes: whether it changes machine, cluster or anything else outside this host's caches.
+        changes: what it changes.
+        preview: what exactly would change in the world as it is, reads only; None when the description says it all.
     """
 
     description: str
@@ -182,7 +221,13 @@ class Action:
     run: Callable[[Context], None]
     recognised_by: str
     kill_safety: KillSafety = KillSafety.REPEATABLE
-    writes: bool = True
+    changes: Changes = Changes.CLUSTER
+    preview: Callable[[Context], str] | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something outside this host."""
+        return self.changes in {Changes.MACHINES, Changes.CLUSTER}
 
 
 class Context(Protocol):
@@ -215,6 +260,17 @@ class Context(Protocol):
     def note(self, text: str) -> None:
         """Say something that no other event says."""
 
+    def identify(self, kind: str, value: str) -> None:
+        """Say whose machine or cluster answers; remembered for as long as the journal lives.
+
+        Args:
+            kind: what identifies it, for example `kube-system UID`.
+            value: no secret.
+
+        Raises:
+            InputError: an earlier run met another one under this name; both are named.
+        """
+
     def outside(self, kind: str) -> AbstractContextManager[None]:
         """While open, time passes for others: a `command`, a `request`, a `pause`."""
 
@@ -246,6 +302,9 @@ class Step(StepRef[ValueT], Generic[FactsT, ValueT]):
         gate: what must hold before dependants start.
         needs: names of steps, in any phase, that must be done before this one starts.
         early: needs no cluster, so that it starts at once instead of with its phase.
+        inputs: files and folders, relative to the repository, that its actions follow from.
+        foresee: what it will find in an empty world; None for a step that reads files alone: the plan then probes
+            it and runs those of its actions that write nothing.
     """
 
     title: str
@@ -254,6 +313,8 @@ class Step(StepRef[ValueT], Generic[FactsT, ValueT]):
     gate: Callable[[Context], Gate[ValueT] | None] = no_gate
     needs: tuple[str, ...] = ()
     early: bool = False
+    inputs: tuple[str, ...] = ()
+    foresee: Callable[[Context], Foreseen[FactsT, ValueT]] | None = None
 
 
 # A phase holds steps of all kinds; the pairing of facts and value lives inside each step.

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bootstrap.engine import Action, Context, Done, Found, Gate, Observation, Phase, Step, ToDo
+from bootstrap.engine import Action, Changes, Context, Done, Found, Gate, Observation, Phase, Step, ToDo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ class World:
                     reason=f"{effect} is missing",
                     run=run(effect),
                     recognised_by=f"{effect} exists",
-                    writes=writes,
+                    changes=Changes.CLUSTER if writes else Changes.FILES,
                 )
                 for effect in missing
             ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import InputError
 from bootstrap.host.secret import Redactor, Secret
 from inventory.loader import load
+from kube.lightkube_cluster import LightkubeCluster
 from phases.catalogue import build
 from phases.resources import load_resources, resolve
 from phases.session import Request, check
 from phases.world import World
 from talos.client import Talosctl
+from talos.probe import observe
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
@@ -30,6 +33,8 @@ def world(tmp_path: Path) -> World:
         runner=runner,
         programs={},
         talosctl=Talosctl(Path(), runner),
+        observe=partial(observe, talosctl=Talosctl(Path(), runner)),
+        connect=LightkubeCluster.connect,
         redactor=Redactor(),
         environment={},
         trust=None,
