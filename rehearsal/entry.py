@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import InputError
@@ -15,11 +16,14 @@ from bootstrap.host.secret import Redactor
 from bootstrap.host.toolbox import Toolbox
 from bootstrap.host.toolchain import build_environment, find_go
 from rehearsal import control, namespaces
-from rehearsal.lab import FOLDER, Lab, Workshop, check_resources, prepare
-from rehearsal.settings import OVERLAY_FILE, SOCKET_FILE
+from rehearsal.emulator import this_host
+from rehearsal.lab import FOLDER, Lab
+from rehearsal.preparation import Workshop, check_resources, prepare
+from rehearsal.repository import commit_worktree
+from rehearsal.settings import OVERLAY_FILE, SETTINGS_FILE, SOCKET_FILE, from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from inventory.model import Cluster
     from rehearsal.settings import LabSettings
@@ -56,7 +60,7 @@ def bring_up(
     pinned = Toolbox(root, cache, runner, report, search_path).ensure(names_for(*Use))
     go = find_go(runner, environment, search_path, cache)
     programs = {**host, **pinned, **({"go": go.program} if go else {})}
-    workshop = Workshop(root, runner, programs, report, environment)
+    workshop = Workshop(root, runner, programs, report, environment, this_host(os.environ))
     with lab.starting(report):
         settings = prepare(lab, cluster, workshop)
         lab.up(settings, runner, report)
@@ -98,8 +102,45 @@ def look_around() -> Inside:
     return Inside(folder / "trust.crt", folder / OVERLAY_FILE, str(published["commit"]), stand_ins)
 
 
-def open_shell(root: Path, cache: Path, command: str) -> None:
-    """Replace this process by a shell, or by a command of it, inside the running lab; does not return.
+def join(root: Path, cache: Path, cluster: Cluster, command: Sequence[str]) -> NoReturn:
+    """Run a command inside the lab that runs for a cluster, and end as it ends.
+
+    Args:
+        root: the repository.
+        cache: the tool's cache folder.
+        cluster: a cluster of the inventory.
+        command: argv.
+
+    Raises:
+        InputError: no lab is running, or another worktree's.
+    """
+    lab = Lab(cache)
+    lab.check_owner(root, cluster.name)
+    if not lab.owner():
+        raise InputError("no lab is running", cause="its machines are what is looked at", remedy="./invoke lab.up")
+    lab.enter(command)
+
+
+def look_on() -> Inside:
+    """Say what is here without changing it: charts and commit stay those that were published last.
+
+    Returns:
+        The commit is the one that the worktree would be published as.
+
+    Raises:
+        InputError: the worktree is none.
+    """
+    namespaces.die_with_parent()
+    folder = Path(os.environ[FOLDER])
+    settings = from_json((folder / SETTINGS_FILE).read_text())
+    with tempfile.TemporaryDirectory(prefix="firstlight-") as scratch:
+        runner, git = ShCommandRunner(Redactor()), settings.programs["git"]
+        commit = commit_worktree(settings.root, Path(scratch) / "commit.git", settings.git_ref, git, runner)
+    return Inside(settings.trust, folder / OVERLAY_FILE, commit, frozenset())
+
+
+def open_shell(root: Path, cache: Path, command: str) -> NoReturn:
+    """Run a shell, or a command of it, inside the running lab, and end as it ends.
 
     Args:
         root: the repository; the cluster's kubeconfig and talosconfig are taken from its state folder.
@@ -117,8 +158,7 @@ def open_shell(root: Path, cache: Path, command: str) -> None:
     folders = {str(finding.path.parent): None for finding in found if finding.path}
     os.environ["PATH"] = os.pathsep.join([*folders, os.environ.get("PATH", "")])
     shell = os.environ.get("SHELL", "/bin/sh")
-    nsenter = this_system(os.environ).find("nsenter") or Path("/usr/bin/nsenter")
-    lab.enter(nsenter, [shell, "-c", command] if command else [shell])
+    lab.enter([shell, "-c", command] if command else [shell])
 
 
 def _silent(_: str) -> None:

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host.commands import Command
-from bootstrap.host.errors import InputError, Problem
+from bootstrap.host.errors import InputError
 from rehearsal.settings import REGISTRY_ADDRESS
 
 if TYPE_CHECKING:
     from bootstrap.host.commands import CommandRunner
     from rehearsal.machine import Machine
-    from rehearsal.network import Network, TimeServer
+    from rehearsal.network import TimeServer
     from rehearsal.settings import LabSettings
 
 FAULTS: Final = {
@@ -31,13 +31,11 @@ class Faults:
         self,
         settings: LabSettings,
         runner: CommandRunner,
-        network: Network,
         time: TimeServer,
         machines: tuple[Machine, ...],
     ) -> None:
         self._nft = settings.programs["nft"]
         self._runner = runner
-        self._network = network
         self._time = time
         self._machines = machines
         self._resets = 0
@@ -113,4 +111,4 @@ class Faults:
 
 
 def _unknown(name: str) -> InputError:
-    return InputError(f"there is no fault {name!r}", (Problem(f"known faults: {', '.join(FAULTS)}"),))
+    return InputError(f"there is no fault {name!r}", cause=f"known faults: {', '.join(FAULTS)}")

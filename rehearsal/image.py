@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,17 @@ from typing import TYPE_CHECKING, Final, cast
 
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
-from bootstrap.host.errors import FirstlightError, InputError, Problem
+from bootstrap.host.errors import FirstlightError, InputError
 from bootstrap.host.packages import SYSTEM_FOLDERS
+from rehearsal.debian import BACKPORTS, RELEASE, Archive
 from rehearsal.registry import PATIENT_COLLECTOR, Image
+from rehearsal.storage import IMAGE, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bootstrap.host.yaml_io import Yaml
-    from rehearsal.lab import Workshop
+    from rehearsal.preparation import Workshop
 
 MACHINE_PROGRAMS: Final = (
     "machined",
@@ -38,13 +39,11 @@ MACHINE_PROGRAMS: Final = (
 CNI_PROGRAMS: Final = ("bridge", "loopback", "host-local", "portmap", "firewall")
 TALOS: Final = "github.com/siderolabs/talos@v1.11.5"
 MACHINERY: Final = "github.com/siderolabs/talos/pkg/machinery@v1.11.5"
-KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-DEFAULT_MIRROR: Final = "http://deb.debian.org/debian"
-# Folders of builds that are under way; finished ones are `image-<key>`.
-WORK_PREFIX: Final = "building-image."
-# Measured at 7 s on two cores and 40 MB of packages; ten minutes are a slow mirror.
+# Where the packages come from: the kernel is from backports.
+SUITES: Final = (RELEASE, BACKPORTS)
 # How layers are packed; another way makes other images of the same files.
 LAYERS: Final = f"zstd -3, writable, {PATIENT_COLLECTOR}".encode()
+# Image and registry together take 30 s on two cores; ten minutes for one script are a machine that is stuck.
 RECIPE_SECONDS: Final = 600.0
 
 
@@ -80,11 +79,11 @@ class ImageBuilder:
         """The boot assets for this recipe, these programs and this CA; built when they are not cached.
 
         Raises:
-            InputError: Debian's keys or a module are not to be had.
-            CommandError: the recipe failed.
+            InputError: a module is not to be had.
+            FirstlightError: Debian's packages are not to be had, or the recipe failed.
         """
         key = self._key(authority)
-        folder = self._cache / f"image-{key}"
+        folder = self._cache / f"{IMAGE}-{key}"
         assets = BootAssets(
             key, folder / "vmlinuz", folder / "initramfs.img", folder / "trees", folder / "ca-bundle.crt"
         )
@@ -143,25 +142,19 @@ class ImageBuilder:
     def _key(self, authority: Path) -> str:
         recipe = [path.name.encode() + b"\0" + path.read_bytes() for path in sorted(self._recipe.iterdir())]
         programs = [str(self._programs[name]).encode() for name in (*MACHINE_PROGRAMS, *CNI_PROGRAMS)]
-        return _digest([*recipe, *programs, authority.read_bytes()])
+        return _digest([repr(SUITES).encode(), *recipe, *programs, authority.read_bytes()])
 
     def _build(self, folder: Path, authority: Path) -> None:
-        if not KEYRING.exists():
-            problem = Problem(f"{KEYRING} is missing", remedy="sudo apt-get install debian-archive-keyring")
-            raise InputError("the lab's machine image cannot be built", (problem,))
-        self._clean()
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix=WORK_PREFIX, ignore_cleanup_errors=True) as made:
-            work = Path(made)
+        with workspace(self._cache, IMAGE) as work:
             self._prepare(work)
+            self._fetch(work / "debs")
             environment = {
-                "WORK": str(work), "RECIPE": str(self._recipe), "CA": str(authority), "KEYRING": str(KEYRING),
-                "PACKAGES": str(self._recipe / "packages.txt"), "MIRROR": self._mirror(),
+                "WORK": str(work), "RECIPE": str(self._recipe), "CA": str(authority),
                 "TALOS": str(self.module_folder(TALOS)),
                 # An ordinary user's PATH leaves out where depmod and ldconfig are.
                 "PATH": os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS]),
             }  # fmt: skip
             for script, text in (
-                ("fetch.sh", "fetching Debian packages for the lab's machine"),
                 ("rootfs.sh", "building the lab's Talos image"),
                 ("images.sh", "building the trees of the lab's container images"),
             ):
@@ -169,10 +162,14 @@ class ImageBuilder:
                 self._run(script, environment)
             self._keep(work, folder)
 
-    def _clean(self) -> None:
-        """Remove what a build that was killed left; nobody builds meanwhile, the lock is ours."""
-        for left in self._cache.glob(f"{WORK_PREFIX}*"):
-            shutil.rmtree(left, ignore_errors=True)
+    def _fetch(self, folder: Path) -> None:
+        self._report("fetching Debian packages for the lab's machine")
+        lines = (self._recipe / "packages.txt").read_text().splitlines()
+        names = [name for line in lines if (name := line.partition("#")[0].strip())]
+        try:
+            Archive(SUITES, self._runner, self._environment).download(names, folder)
+        except CommandError as error:
+            raise FirstlightError("Debian's packages for the lab's machine cannot be had", cause=str(error)) from None
 
     def _prepare(self, work: Path) -> None:
         (work / "bin" / "cni").mkdir(parents=True)
@@ -204,21 +201,6 @@ class ImageBuilder:
         for name in ("vmlinuz", "initramfs.img", "trees", "ca-bundle.crt"):
             (work / name).rename(finished / name)
         finished.rename(folder)
-
-    def _mirror(self) -> str:
-        """The Debian mirror that this machine uses; the default one elsewhere."""
-        command = Command(
-            Path("/usr/bin/apt-get"), ("indextargets", "--format", "$(ORIGIN) $(REPO_URI)"), timeout=30
-        )  # reads local lists
-        try:
-            lines = self._runner.run(command).text.splitlines()
-        except CommandError:
-            return DEFAULT_MIRROR
-        for line in lines:
-            origin, _, address = line.partition(" ")
-            if origin == "Debian" and "security" not in address:
-                return address.rstrip("/")
-        return DEFAULT_MIRROR
 
 
 def _digest(parts: list[bytes]) -> str:

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command
 from bootstrap.host.errors import FirstlightError, InputError, LockedError, Problem, WaitTimeoutError
-from inventory.model import VirtualMachine
 from rehearsal import control, namespaces
-from rehearsal.certificates import ensure_authority
-from rehearsal.charts import chart_needs
-from rehearsal.image import ImageBuilder
 from rehearsal.locks import is_held, kill_holder, try_lock
-from rehearsal.machine import EMULATED_ARGUMENTS
-from rehearsal.registry import images_to_json
-from rehearsal.settings import (
-    FAILURE_FILE,
-    IMAGES_FILE,
-    MODULES_FILE,
-    OVERLAY_FILE,
-    SETTINGS_FILE,
-    SOCKET_FILE,
-    LabSettings,
-    MachineSettings,
-)
+from rehearsal.monitor import State
+from rehearsal.settings import FAILURE_FILE, SETTINGS_FILE, SOCKET_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bootstrap.host.commands import Daemon, ShCommandRunner
-    from bootstrap.host.yaml_io import Yaml
-    from inventory.model import Cluster, Node
+    from rehearsal.settings import LabSettings
 
 # Tells a command inside the lab where the lab's files are.
 FOLDER: Final = "FIRSTLIGHT_LAB"
@@ -54,21 +37,6 @@ STATUS_SECONDS: Final = 15.0
 FULL_DISK: Final = 1_000_000
 # Three scripts of the recipe with ten minutes each; cached, it takes a second.
 PREPARE_SECONDS: Final = 1800.0
-# Bytes of a Unix socket's path, linux/un.h without the final zero.
-LONGEST_SOCKET: Final = 107
-# MiB that the lab's servers and ourselves need beside the machines.
-SPARE_MEMORY: Final = 512
-# GiB that one installed machine with its snapshots takes (measured: 0.9 installed, 1.5 a snapshot).
-DISK_PER_MACHINE: Final = 6
-# For a node whose inventory describes real hardware: what a control plane with Flux needs.
-DEFAULT_MACHINE: Final = VirtualMachine(memory=4096, cpus=2, disk=10)
-# MiB of translated code, just below QEMU's own limit: with 512 everything is thrown away and translated again nine
-# times until Flux runs.
-TRANSLATIONS: Final = 2000
-# Emulation with one thread per virtual processor.
-EMULATION: Final = f"tcg,thread=multi,tb-size={TRANSLATIONS}"
-# A kernel without a root panics and reboots within two seconds where acceleration works.
-ACCELERATION_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +115,7 @@ class Lab:
             Whether it had to be started.
 
         Raises:
-            InputError: a lab of another worktree or with other inputs runs.
+            InputError: a lab of another worktree or with other inputs runs, or one whose machine does not.
             FirstlightError: it did not come up.
         """
         self.check_owner(settings.root, settings.cluster)
@@ -159,10 +127,17 @@ class Lab:
                 )
                 raise InputError("the running lab is not what the files describe", (problem,))
             self._await_ready(report, lambda: bool(self.owner()))
+            self._refuse_trouble()
             return False
         supervisor = self._start(settings, runner)
         self._await_ready(report, lambda: supervisor.running)
         return True
+
+    def _refuse_trouble(self) -> None:
+        troubled = [machine for machine in self.status().machines if machine["trouble"]]
+        if troubled:
+            problems = tuple(Problem(f"{machine['name']}: {machine['trouble']}") for machine in troubled)
+            raise InputError("the running lab has a machine that does not run", problems, remedy=_way_out(troubled))
 
     @contextmanager
     def starting(self, report: Callable[[str], None]) -> Iterator[None]:
@@ -225,8 +200,8 @@ class Lab:
                 )
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def enter(self, nsenter: Path, command: Sequence[str]) -> None:
-        """Replace this process by a command inside the lab; does not return.
+    def enter(self, command: Sequence[str]) -> NoReturn:
+        """Run a command inside the lab and end as it ends.
 
         Raises:
             FirstlightError: there is no lab.
@@ -241,7 +216,7 @@ class Lab:
             FOLDER: str(self.folder),
         }  # fmt: skip
         environment.pop("SSL_CERT_DIR", None)
-        namespaces.enter(nsenter, pid, command, environment)
+        namespaces.enter(pid, command, environment)
 
     def _start(self, settings: LabSettings, runner: ShCommandRunner) -> Daemon:
         owner = {
@@ -312,144 +287,7 @@ class Lab:
         return FirstlightError("the lab's supervisor ended", cause=lines[-1], remedy=f"look at {log}")
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What preparing a lab works with.
-
-    Attributes:
-        root: the repository.
-        runner: runs the recipe.
-        programs: every program by name: pinned ones and those of the host.
-        report: told what is being done.
-        environment: what `go` needs to find modules.
-    """
-
-    root: Path
-    runner: ShCommandRunner
-    programs: Mapping[str, Path]
-    report: Callable[[str], None]
-    environment: Mapping[str, str]
-
-
-def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
-    """Too little memory or disk for the machines of a cluster, as problems."""
-    problems = []
-    machines = [_machine(node) for node in cluster.nodes]
-    wanted = sum(machine.memory + TRANSLATIONS for machine in machines) + SPARE_MEMORY
-    available = _available_memory()
-    if available < wanted:
-        problems.append(Problem(f"the lab wants {wanted} MiB of memory, {available} MiB are available"))
-    free = shutil.disk_usage(cache).free // 2**30
-    needed = DISK_PER_MACHINE * len(machines)
-    if free < needed:
-        problems.append(Problem(f"the lab wants {needed} GiB of disk at {cache}, {free} GiB are free"))
-    sockets = [str(cache / "lab" / "run" / "machines" / machine.name / "qmp.sock") for machine in machines]
-    longest = max((len(os.fsencode(path)) for path in sockets), default=0)
-    if longest > LONGEST_SOCKET:
-        text = f"the path of the cache is {longest - LONGEST_SOCKET} bytes too long for the sockets in it: {cache}"
-        problems.append(Problem(text, remedy="set XDG_CACHE_HOME to a shorter path"))
-    return problems
-
-
-def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
-    """Build what the lab of a cluster needs and describe it.
-
-    Args:
-        lab: where it will live.
-        cluster: its machines and network come from the inventory.
-        workshop: what to build with.
-
-    Returns:
-        The settings; files beside them are written when the lab is not running.
-    """
-    lab.cache.mkdir(parents=True, exist_ok=True)
-    authority = ensure_authority(lab.cache / "ca")
-    builder = ImageBuilder(lab.cache, workshop)
-    assets = builder.ensure(authority.certificate)
-    images = builder.images(assets)
-    images_key = builder.images_key(assets)
-    accelerator = _accelerator(lab.cache, workshop.programs["qemu-system-x86_64"], assets.kernel, workshop.runner)
-    needs = chart_needs(workshop.root / "lab" / "charts")
-    host, _, path = cluster.git.url.removeprefix("https://").partition("/")
-    settings = LabSettings(
-        cluster=cluster.name, root=workshop.root, folder=lab.folder, network=str(cluster.networks.nodes),
-        gateway=str(cluster.networks.gateway), endpoint=(cluster.endpoint_host, str(cluster.bootstrap.address)),
-        time_names=cluster.networks.time_servers, chart_hosts=needs.hosts, git_host=host,
-        git_path=path.removesuffix(".git"), git_ref=cluster.git.ref, vault=cluster.name,
-        kernel=assets.kernel, initramfs=assets.initramfs, registry_base=lab.cache / f"registry-{images_key}",
-        images_key=images_key, authority_certificate=authority.certificate, authority_key=authority.key,
-        accelerator=accelerator, programs=workshop.programs,
-        machines=tuple(_machine(node) for node in cluster.nodes), inputs="",
-    )  # fmt: skip
-    settings = replace(settings, inputs=hashlib.sha256(settings.to_json().encode()).hexdigest()[:16])
-    if not lab.owner():
-        shutil.rmtree(lab.folder, ignore_errors=True)
-        if lab.folder.exists():
-            problem = Problem(f"{lab.folder} holds files of somebody else", remedy=f"sudo rm -rf {lab.folder}")
-            raise InputError("an earlier lab's files cannot be removed", (problem,))
-        lab.folder.mkdir(parents=True, mode=0o700)
-        (lab.folder / IMAGES_FILE).write_text(images_to_json(images))
-        folders = {module: str(builder.module_folder(module)) for module in needs.modules}
-        (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
-        overlay = _overlay(authority.certificate.read_text(), emulated=accelerator == EMULATION)
-        (lab.folder / OVERLAY_FILE).write_text(overlay)
-    return settings
-
-
-def _overlay(certificate: str, *, emulated: bool) -> str:
-    """The patches over a cluster's own machine configuration: what the lab's machines need and hardware does not."""
-    documents: list[Yaml] = [
-        {
-            "apiVersion": "v1alpha1",
-            "kind": "TrustedRootsConfig",
-            "name": "firstlight-lab",
-            "certificates": certificate,
-        }
-    ]
-    if emulated:
-        # The first processor quota makes the kernel patch its own code, which QEMU's emulation with several
-        # threads does not survive (an int3 oops in update_curr). The arguments are those of the first boot.
-        machine: dict[str, Yaml] = {
-            "kubelet": {"extraConfig": {"cpuCFSQuota": False}},
-            "install": {"extraKernelArgs": [*EMULATED_ARGUMENTS]},
-        }
-        documents.insert(0, {"machine": machine})
-    return yaml_io.dump_all(documents)
-
-
-def _machine(node: Node) -> MachineSettings:
-    machine = node.machine or DEFAULT_MACHINE
-    address = str(node.maintenance_address)
-    return MachineSettings(node.name, node.macs, address, machine.memory, machine.cpus, machine.disk)
-
-
-def _available_memory() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) // 1024
-    return 0
-
-
-def _accelerator(cache: Path, qemu: Path, kernel: Path, runner: ShCommandRunner) -> str:
-    """QEMU's accelerator: KVM when a kernel really boots with it, else emulation; remembered until the next boot."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    memory = cache / "accelerator.json"
-    known = json.loads(memory.read_text()) if memory.exists() else {}
-    if known.get("boot") != boot:
-        usable = os.access("/dev/kvm", os.R_OK | os.W_OK) and _boots_with_kvm(qemu, kernel, runner)
-        known = {"boot": boot, "kvm": usable}
-        memory.write_text(json.dumps(known))
-    return "kvm" if known["kvm"] else EMULATION
-
-
-def _boots_with_kvm(qemu: Path, kernel: Path, runner: ShCommandRunner) -> bool:
-    arguments = (
-        "-machine", "q35", "-accel", "kvm", "-cpu", "max", "-m", "256", "-kernel", str(kernel), "-append",
-        "console=ttyS0 panic=-1", "-no-reboot", "-display", "none", "-serial", "stdio", "-monitor", "none",
-    )  # fmt: skip
-    try:
-        result = runner.run(Command(qemu, arguments, timeout=ACCELERATION_SECONDS))
-    except FirstlightError:
-        return False
-    return "Kernel panic" in result.text
+def _way_out(troubled: Sequence[Mapping[str, Any]]) -> str:
+    if all(machine["state"] == State.DISK_FULL for machine in troubled):
+        return "make room there, then the machine goes on by itself; or ./invoke lab.down"
+    return "./invoke lab.down"

@@ -1,20 +1,18 @@
-"""A virtual machine: one QEMU process and its control protocol (QMP)."""
+"""A virtual machine: one QEMU process, its disk and its memory."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-import socket
-import threading
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 from bootstrap.host.commands import Command
-from bootstrap.host.errors import FirstlightError
+from rehearsal.monitor import COMMANDS_SOCKET, EVENTS_SOCKET, Monitor, State, Watch
 from rehearsal.network import tap_name
+from rehearsal.storage import TEMPLATE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from bootstrap.host.commands import CommandRunner, Daemon, ShCommandRunner
@@ -33,11 +31,8 @@ EMULATED_ARGUMENTS = ("nopti", "mitigations=off", "init_on_alloc=0")
 PROCESSOR = "max,la57=off"
 # The state in which a machine waits for its first configuration.
 MAINTENANCE = "maintenance"
-TEMPLATES = "maintenance-"
-# savevm writes about 1.5 GiB; five minutes are a slow disk.
-SNAPSHOT_SECONDS = 300.0
-# QEMU answers QMP at once unless the machine swaps.
-QMP_SECONDS = 30.0
+# Of what QEMU printed, its last words are shown.
+SHOWN_CHARACTERS = 300
 
 
 class Machine:
@@ -54,6 +49,8 @@ class Machine:
         self.settings = settings
         self._lab = lab
         self.folder = lab.folder / "machines" / settings.name
+        self._monitor = Monitor(self.folder / COMMANDS_SOCKET)
+        self._watch = Watch(self.folder / EVENTS_SOCKET, self.resume, self._log)
         self._daemon: Daemon | None = None
         self._restored = False
 
@@ -63,6 +60,24 @@ class Machine:
         return self._daemon is not None and self._daemon.running
 
     @property
+    def state(self) -> State:
+        """Whether it runs, is paused, was stopped by a full disk, or ended."""
+        return self._watch.state if self.running else State.ENDED
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not run and will not by itself; empty when it does, or is paused on purpose."""
+        match self.state:
+            case State.ENDED:
+                log = self.folder / "qemu.log"
+                said = log.read_text(errors="replace")[-SHOWN_CHARACTERS:].strip() if log.exists() else ""
+                return f"its QEMU ended and printed {said.splitlines()[-1] if said else 'nothing'}"
+            case State.DISK_FULL:
+                free = shutil.disk_usage(self.folder).free // 2**20
+                return f"QEMU could not write its disk and stopped it: {free} MiB are free at {self.folder}"
+        return ""
+
+    @property
     def console(self) -> Path:
         """What the machine wrote to its serial port."""
         return self.folder / "console.log"
@@ -70,9 +85,9 @@ class Machine:
     @property
     def template(self) -> Path:
         """Disk and memory of a machine like this one in maintenance mode, kept for the next lab; holds no secret."""
-        like = (self._lab.kernel, self._lab.initramfs, self._lab.accelerator, PROCESSOR, *self._kernel_arguments())
+        like = (self._lab.kernel, self._lab.initramfs, self._lab.emulator, PROCESSOR, *self._kernel_arguments())
         key = hashlib.sha256(repr((like, self.settings)).encode()).hexdigest()[:16]
-        return self._lab.registry_base.parent / f"{TEMPLATES}{key}" / f"{self.settings.name}.qcow2"
+        return self._lab.registry_base.parent / f"{TEMPLATE}-{key}" / f"{self.settings.name}.qcow2"
 
     @property
     def restored(self) -> bool:
@@ -92,9 +107,6 @@ class Machine:
     def keep(self) -> None:
         """Keep disk and memory, saved under `MAINTENANCE` before, as the template of the next lab."""
         template = self.template
-        for old in template.parent.parent.glob(f"{TEMPLATES}*"):
-            if old != template.parent:
-                shutil.rmtree(old, ignore_errors=True)
         template.parent.mkdir(parents=True, exist_ok=True)
         self.pause()
         try:
@@ -106,8 +118,9 @@ class Machine:
     def start(self, runner: ShCommandRunner) -> None:
         """Switch it on, or go on from the template."""
         restore = ("-loadvm", MAINTENANCE) if self._restored else ()
-        command = Command(self._lab.programs["qemu-system-x86_64"], (*self._arguments(), *restore))
+        command = Command(self._lab.emulator.program, (*self._arguments(), *restore))
         self._daemon = runner.start(command, log=self.folder / "qemu.log")
+        self._watch.start(lambda: self.running)
 
     def end(self) -> None:
         """Switch it off without asking."""
@@ -116,36 +129,35 @@ class Machine:
 
     def reset(self) -> None:
         """Press the reset button."""
-        Monitor(self.folder / "qmp.sock").execute("system_reset")
+        self._monitor.execute("system_reset")
 
     def pause(self) -> None:
         """Stop its processors."""
-        Monitor(self.folder / "qmp.sock").execute("stop")
+        self._monitor.execute("stop")
 
     def resume(self) -> None:
         """Let its processors go on."""
-        Monitor(self.folder / "qmp.sock").execute("cont")
+        self._monitor.execute("cont")
 
     def set_link(self, card: int, *, up: bool) -> None:
         """Pull or plug the cable of a network card, so that the machine itself sees the carrier go."""
-        Monitor(self.folder / "qmp.sock").execute("set_link", name=f"net{card}", up=up)
+        self._monitor.execute("set_link", name=f"net{card}", up=up)
 
     def save(self, name: str) -> None:
         """Keep disk and memory under a name."""
-        Monitor(self.folder / "qmp.sock").human(f"savevm {name}")
+        self._monitor.human(f"savevm {name}")
 
     def load(self, name: str) -> None:
         """Go back to a name."""
-        Monitor(self.folder / "qmp.sock").human(f"loadvm {name}")
+        self._monitor.human(f"loadvm {name}")
 
     def snapshots(self) -> list[str]:
         """The names that can be gone back to."""
-        lines = Monitor(self.folder / "qmp.sock").human("info snapshots").splitlines()
+        lines = self._monitor.human("info snapshots").splitlines()
         return [line.split()[1] for line in lines if line.startswith("--") or line[:1].isdigit()]
 
     def _kernel_arguments(self) -> tuple[str, ...]:
-        emulated = self._lab.accelerator.startswith("tcg")
-        return (KERNEL_ARGUMENTS, *EMULATED_ARGUMENTS) if emulated else (KERNEL_ARGUMENTS,)
+        return (KERNEL_ARGUMENTS, *EMULATED_ARGUMENTS) if self._lab.emulator.emulates else (KERNEL_ARGUMENTS,)
 
     def _arguments(self) -> list[str]:
         cards = [
@@ -153,11 +165,12 @@ class Machine:
             for card, mac in enumerate(self.settings.macs)
             for argument in (
                 "-netdev", f"tap,id=net{card},ifname={tap_name(self.number, card)},script=no,downscript=no",
-                "-device", f"virtio-net-pci,netdev=net{card},mac={mac}",
+                # No firmware to boot from it: kernel and initramfs are given.
+                "-device", f"virtio-net-pci,netdev=net{card},mac={mac},romfile=",
             )
         ]  # fmt: skip
         return [
-            "-name", self.settings.name, "-machine", "q35", "-accel", self._lab.accelerator,
+            "-name", self.settings.name, "-machine", "q35", "-accel", self._lab.emulator.accelerator,
             "-cpu", PROCESSOR,
             "-smp", str(self.settings.cpus), "-m", str(self.settings.memory),
             "-kernel", str(self._lab.kernel), "-initrd", str(self._lab.initramfs),
@@ -166,67 +179,11 @@ class Machine:
             "-drive", f"file={self.folder / 'disk.qcow2'},format=qcow2,if=virtio,cache=unsafe,discard=unmap",
             *cards,
             "-device", "virtio-rng-pci", "-display", "none", "-serial", f"file:{self.console}",
-            "-qmp", f"unix:{self.folder / 'qmp.sock'},server=on,wait=off", "-monitor", "none",
+            "-qmp", f"unix:{self.folder / COMMANDS_SOCKET},server=on,wait=off",
+            "-qmp", f"unix:{self.folder / EVENTS_SOCKET},server=on,wait=off", "-monitor", "none",
         ]  # fmt: skip
 
-
-class Monitor:
-    """One conversation with QEMU over QMP.
-
-    Args:
-        path: the machine's QMP socket.
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def execute(self, command: str, **arguments: object) -> Any:
-        """Run one QMP command and give what it returns.
-
-        Raises:
-            FirstlightError: QEMU does not answer or refuses.
-        """
-        request = {
-            "execute": command,
-            **({"arguments": {_dashed(k): v for k, v in arguments.items()}} if arguments else {}),
-        }
-        try:
-            with self._lock, socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(SNAPSHOT_SECONDS if command == "human-monitor-command" else QMP_SECONDS)
-                connection.connect(str(self._path))
-                with connection.makefile("rw") as stream:
-                    stream.readline()  # the greeting
-                    _ask(stream, {"execute": "qmp_capabilities"})
-                    return _ask(stream, request)
-        except OSError as error:
-            raise FirstlightError(f"the machine does not answer {command}", cause=str(error)) from None
-
-    def human(self, line: str) -> str:
-        """Run a command of QEMU's human monitor, where QMP has none as simple.
-
-        Raises:
-            FirstlightError: QEMU reports an error.
-        """
-        answer = str(self.execute("human-monitor-command", command_line=line))
-        if answer.lower().startswith("error"):
-            raise FirstlightError(f"`{line}` failed", cause=answer.strip())
-        return answer
-
-
-def _ask(stream: Any, request: Mapping[str, object]) -> object:
-    stream.write(json.dumps(request) + "\n")
-    stream.flush()
-    for line in stream:
-        answer = json.loads(line)
-        if "return" in answer:
-            returned: object = answer["return"]
-            return returned
-        if "error" in answer:
-            raise FirstlightError(f"the machine refused {request['execute']}", cause=answer["error"].get("desc", ""))
-    raise FirstlightError("the machine ended the conversation")
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
+    def _log(self, text: str) -> None:
+        """Tell it in the supervisor's log."""
+        sys.stderr.write(f"{self.settings.name}: {text}\n")
+        sys.stderr.flush()

@@ -6,10 +6,11 @@ import ctypes
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import Problem
+from rehearsal.escort import escort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,19 +40,21 @@ def unshare_arguments() -> tuple[str, ...]:
     return shared if os.geteuid() == 0 else ("--user", "--map-root-user", *shared)
 
 
-def check(unshare: Path, ip: Path, runner: CommandRunner) -> list[Problem]:
+def check(unshare: Path, ip: Path, runner: CommandRunner, *, machines: bool = True) -> list[Problem]:
     """What forbids a lab here, found by trying: namespaces, the mounts in them, and a tap.
 
     Args:
         unshare: the program of util-linux.
         ip: the program of iproute2.
         runner: runs them.
+        machines: whether there will be any; without them no tap is wanted.
     """
-    tries = (
+    tries = [
         ("mount --bind /dev/null /etc/resolv.conf", NO_MOUNT),
         (f"{ip} link add check0 type bridge", NO_BRIDGE),
-        (f"{ip} tuntap add dev check1 mode tap", NO_TAP),
-    )
+    ]
+    if machines:
+        tries.append((f"{ip} tuntap add dev check1 mode tap", NO_TAP))
     script = "; ".join(f"{line} || exit {code}" for line, code in tries)
     command = Command(
         unshare, (*unshare_arguments(), "/bin/sh", "-c", script), timeout=10
@@ -74,23 +77,51 @@ def enter_arguments(pid: int) -> tuple[str, ...]:
     return ("--target", str(pid), *user, "--net", "--mount", "--pid", "--uts", "--ipc")
 
 
-def enter(nsenter: Path, pid: int, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Replace this process by a command that runs inside the namespaces of another one; does not return.
+def enter(pid: int, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Run a command inside the namespaces of another process and end as it ends; this process has one thread.
 
     Args:
-        nsenter: the program of util-linux.
         pid: a process of the lab.
+        command: argv, the program by its absolute path.
+        environment: all of it.
+
+    Raises:
+        OSError: the namespaces are gone, or are not ours to enter.
+    """
+    folder = Path.cwd()
+    _join(pid)
+    # The folder is looked up inside: one that was opened outside belongs to another tree of mounts there.
+    escort(command, {**environment, INSIDE: str(pid)}, before=lambda: os.chdir(folder))
+
+
+def _join(pid: int) -> None:
+    """Enter the namespaces of a process; that of processes holds for children only (setns(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    own = Path("/proc/self/ns/user").readlink()
+    names = ("user", "net", "uts", "ipc", "pid", "mnt")
+    # All are opened before the first is entered, because /proc is another one afterwards.
+    opened = {name: os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names}
+    if Path(f"/proc/{pid}/ns/user").readlink() == own:
+        del opened["user"]
+    for name, descriptor in opened.items():
+        if libc.setns(descriptor, 0):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), name)
+
+
+def begin(unshare: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Replace this process by a command that is the first of new namespaces; does not return.
+
+    Args:
+        unshare: the program of util-linux.
         command: argv.
         environment: all of it.
     """
-    folder = Path.cwd()
-    # The folder is looked up inside: one that was opened outside belongs to another tree of mounts there.
-    arguments = [str(nsenter), *enter_arguments(pid), "--", "env", f"--chdir={folder}", *command]
-    os.execve(nsenter, arguments, {**environment, INSIDE: str(pid)})  # noqa: S606 # argv is a list, no shell
+    os.execve(unshare, [str(unshare), *unshare_arguments(), "--", *command], environment)  # noqa: S606 # argv is a list
 
 
 def die_with_parent() -> None:
-    """Have the kernel end us when nsenter is ended, so that `kill -9` of the command reaches the run."""
+    """Have the kernel end us when our escort is ended, so that `kill -9` of the command reaches the run."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

@@ -65,13 +65,21 @@ class Network:
         machines = enumerate(self._settings.machines)
         return [tap_name(number, card) for number, machine in machines for card in range(len(machine.macs))]
 
-    def set_link(self, tap: str, *, up: bool) -> None:
-        """Pull or plug a cable."""
-        self._run("link", "set", tap, "up" if up else "down")
-
     def _run(self, *arguments: str) -> None:
         # Netlink answers at once; ten seconds mean that the machine is stuck.
         self._runner.run(Command(self._ip, arguments, timeout=10))
+
+
+def leases(network: str) -> tuple[str, str]:
+    """First and last address that DHCP gives to network cards of which it is told nothing.
+
+    Args:
+        network: with prefix.
+    """
+    addresses = ipaddress.ip_network(network)
+    # Operators count nodes from the bottom, gateways and virtual addresses from the top: of 256 these are 160 to 207.
+    first, behind = addresses.num_addresses * 5 // 8, addresses.num_addresses * 13 // 16
+    return str(addresses[first]), str(addresses[max(first, behind - 1)])
 
 
 def dnsmasq_arguments(settings: LabSettings) -> tuple[str, ...]:
@@ -81,7 +89,7 @@ def dnsmasq_arguments(settings: LabSettings) -> tuple[str, ...]:
     an ordinary user's namespace does not allow to change.
     """
     network = ipaddress.ip_network(settings.network)
-    first, last = network[-106], network[-56]
+    first, last = leases(settings.network)
     addresses = {
         settings.endpoint[0]: settings.endpoint[1],
         settings.git_host: WEB_ADDRESS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,41 @@ MODULES_FILE = "modules.json"
 FAILURE_FILE = "failure.json"
 OVERLAY_FILE = "overlay.yaml"
 SOCKET_FILE = "control.sock"
+
+
+# From this version on QEMU computes AES and the carry-less multiplication of GCM by the host's own instructions;
+# before, AES-GCM is emulated seven times slower.
+FAST_CIPHERS = (8, 2)
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The QEMU that runs the machines.
+
+    Attributes:
+        program: its `qemu-system-x86_64`.
+        version: as it says it itself, with the packager's; memory that one version saved is for that version only.
+        accelerator: its `-accel` value.
+    """
+
+    program: Path
+    version: str
+    accelerator: str
+
+    @property
+    def emulates(self) -> bool:
+        """Whether the processor is emulated, for lack of acceleration."""
+        return self.accelerator.startswith("tcg")
+
+    @property
+    def number(self) -> str:
+        """The version alone, for example `10.0.2`."""
+        return self.version.partition(" ")[0]
+
+    @property
+    def has_fast_ciphers(self) -> bool:
+        """Whether a machine encrypts by the host's instructions."""
+        return not self.emulates or tuple(int(part) for part in re.findall(r"\d+", self.number)[:2]) >= FAST_CIPHERS
 
 
 @dataclass(frozen=True)
@@ -74,7 +110,7 @@ class LabSettings:
         images_key: digest of everything that the images are made of.
         authority_certificate: the lab's CA.
         authority_key: its key.
-        accelerator: QEMU's `-accel` value.
+        emulator: the QEMU that runs the machines.
         programs: absolute paths by program name.
         machines: the machines.
         inputs: digest by which a running lab is recognised as the same.
@@ -98,7 +134,7 @@ class LabSettings:
     images_key: str
     authority_certificate: Path
     authority_key: Path
-    accelerator: str
+    emulator: Emulator
     programs: Mapping[str, Path]
     machines: tuple[MachineSettings, ...]
     inputs: str
@@ -134,6 +170,7 @@ def from_json(text: str) -> LabSettings:
     for name in ("time_names", "chart_hosts"):
         raw[name] = tuple(raw[name])
     raw["endpoint"] = (raw["endpoint"][0], raw["endpoint"][1])
+    raw["emulator"] = Emulator(**{**raw["emulator"], "program": Path(raw["emulator"]["program"])})
     raw["programs"] = {name: Path(path) for name, path in raw["programs"].items()}
     raw["machines"] = tuple(MachineSettings(**{**one, "macs": tuple(one["macs"])}) for one in raw["machines"])
     return LabSettings(**raw)

@@ -65,6 +65,8 @@ PACKAGES: Final = (
     _package("cpio", Need.IMAGE, programs=("cpio",)),
     _package("zstd", Need.IMAGE, programs=("zstd",)),
     _package("kmod", Need.IMAGE, programs=("depmod",)),
+    # The image is made of Debian's packages, on Ubuntu as well, which does not bring Debian's keys.
+    _package("debian-archive-keyring", Need.IMAGE, files=("/usr/share/keyrings/debian-archive-keyring.gpg",)),
     _package("qemu-utils", Need.IMAGE, Need.MACHINE, programs=("qemu-img",)),
     _package("qemu-system-x86", Need.MACHINE, programs=("qemu-system-x86_64",)),
     _package("dnsmasq-base", Need.NETWORK, programs=("dnsmasq",)),

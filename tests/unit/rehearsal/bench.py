@@ -12,7 +12,7 @@ from bootstrap.host.commands import Command, CommandError, ShCommandRunner
 from bootstrap.host.packages import this_system
 from bootstrap.host.secret import Redactor
 from rehearsal.certificates import ensure_authority, issue_server
-from rehearsal.settings import LabSettings, MachineSettings
+from rehearsal.settings import Emulator, LabSettings, MachineSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MACHINE = MachineSettings("lab-01", ("52:54:00:13:00:11", "52:54:00:13:01:11"), "10.25.13.111", 4096, 2, 10)
 ISOLATED = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+# What Debian 12's own QEMU says.
+OLD_QEMU = "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"
 CHART = "apiVersion: v2\nname: demo\nversion: 1.2.3\n"
 
 
@@ -65,7 +67,9 @@ def make_settings(
         chart_hosts=("helm.cilium.io",), git_host="github.com", git_path="monosense-io/k8s-gitops",
         git_ref="refs/heads/main", vault="lab", kernel=folder / "vmlinuz", initramfs=folder / "initramfs.img",
         registry_base=folder / "lab" / "registry-0", images_key="0", authority_certificate=authority.certificate,
-        authority_key=authority.key, accelerator="tcg", programs=programs, machines=machines, inputs="0",
+        authority_key=authority.key,
+        emulator=Emulator(folder / "qemu-system-x86_64", OLD_QEMU, "tcg"), programs=programs, machines=machines,
+        inputs="0",
     )  # fmt: skip
 
 

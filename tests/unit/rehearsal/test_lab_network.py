@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap.host.commands import Command, Result
-from rehearsal.network import NTP_EPOCH, NTP_PACKET, Network, TimeServer, dnsmasq_arguments, write_resolver
+from bootstrap.host.commands import Command
+from rehearsal.network import NTP_EPOCH, NTP_PACKET, Network, TimeServer, dnsmasq_arguments, leases, write_resolver
 from tests.unit.rehearsal.bench import MACHINE, Script, make_settings, runner, system
 
 if TYPE_CHECKING:
@@ -55,14 +55,22 @@ def test_every_card_gets_a_tap(settings: LabSettings) -> None:
     assert network.taps() == ["tap0-0", "tap0-1", "tap1-0"]
 
 
-def test_a_cable_is_pulled_and_plugged(settings: LabSettings) -> None:
-    script = Script(Result(0, b"", b"", 0.0), Result(0, b"", b"", 0.0))
-    network = Network(settings, script)
-    network.set_link("tap0-0", up=False)
-    network.set_link("tap0-0", up=True)
-    assert [command.arguments for command in script.asked] == [
-        ("link", "set", "tap0-0", "down"), ("link", "set", "tap0-0", "up"),
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("network", "first", "last"),
+    [
+        ("10.25.13.0/24", "10.25.13.160", "10.25.13.207"),
+        ("10.25.12.0/23", "10.25.13.64", "10.25.13.159"),
+        ("10.25.13.64/26", "10.25.13.104", "10.25.13.115"),
+        ("10.25.13.0/29", "10.25.13.5", "10.25.13.5"),
+    ],
+)
+def test_leases_fit_into_any_network(settings: LabSettings, network: str, first: str, last: str) -> None:
+    assert leases(network) == (first, last)
+    arguments = dnsmasq_arguments(replace(settings, network=network))
+    (asked,) = [argument for argument in arguments if argument.startswith("--dhcp-range=")]
+    assert asked.startswith(f"--dhcp-range={first},{last},255.255.")
+    settings.folder.mkdir(parents=True)
+    runner().run(Command(system("dnsmasq"), ("--test", *arguments)))
 
 
 # time ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""What is made ready before a lab starts: room, image, QEMU, settings, and the patch over the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bootstrap.host import yaml_io
+from bootstrap.host.errors import InputError, Problem
+from inventory.model import VirtualMachine
+from rehearsal.certificates import ensure_authority
+from rehearsal.charts import chart_needs
+from rehearsal.emulator import TRANSLATIONS, EmulatorChoice
+from rehearsal.image import ImageBuilder
+from rehearsal.machine import EMULATED_ARGUMENTS, Machine
+from rehearsal.monitor import COMMANDS_SOCKET, EVENTS_SOCKET
+from rehearsal.registry import images_to_json
+from rehearsal.settings import IMAGES_FILE, MODULES_FILE, OVERLAY_FILE, LabSettings, MachineSettings
+from rehearsal.storage import REGISTRY, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bootstrap.host.commands import CommandRunner
+    from bootstrap.host.yaml_io import Yaml
+    from inventory.model import Cluster, Node
+    from rehearsal.emulator import Host
+    from rehearsal.lab import Lab
+
+# Bytes of a Unix socket's path, linux/un.h without the final zero.
+LONGEST_SOCKET: Final = 107
+# MiB that the lab's servers and ourselves need beside the machines.
+SPARE_MEMORY: Final = 512
+# GiB that one installed machine with its snapshots takes (measured: 0.9 installed, 1.5 a snapshot).
+DISK_PER_MACHINE: Final = 6
+# For a node whose inventory describes real hardware: what a control plane with Flux needs.
+DEFAULT_MACHINE: Final = VirtualMachine(memory=4096, cpus=2, disk=10)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What preparing a lab works with.
+
+    Attributes:
+        root: the repository.
+        runner: runs the recipe.
+        programs: every program by name: pinned ones and those of the host.
+        report: told what is being done.
+        environment: what `go` needs to find modules, proxies among it.
+        host: what of this machine decides which QEMU runs the machines.
+    """
+
+    root: Path
+    runner: CommandRunner
+    programs: Mapping[str, Path]
+    report: Callable[[str], None]
+    environment: Mapping[str, str]
+    host: Host
+
+
+def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
+    """Too little memory or disk for the machines of a cluster, as problems."""
+    problems = []
+    machines = [_machine(node) for node in cluster.nodes]
+    wanted = sum(machine.memory + TRANSLATIONS for machine in machines) + SPARE_MEMORY
+    available = _available_memory()
+    if available < wanted:
+        problems.append(Problem(f"the lab wants {wanted} MiB of memory, {available} MiB are available"))
+    free = shutil.disk_usage(cache).free // 2**30
+    needed = DISK_PER_MACHINE * len(machines)
+    if free < needed:
+        problems.append(Problem(f"the lab wants {needed} GiB of disk at {cache}, {free} GiB are free"))
+    folders = [cache / "lab" / "run" / "machines" / machine.name for machine in machines]
+    sockets = [folder / name for folder in folders for name in (COMMANDS_SOCKET, EVENTS_SOCKET)]
+    longest = max((len(os.fsencode(path)) for path in sockets), default=0)
+    if longest > LONGEST_SOCKET:
+        text = f"the path of the cache is {longest - LONGEST_SOCKET} bytes too long for the sockets in it: {cache}"
+        problems.append(Problem(text, remedy="set XDG_CACHE_HOME to a shorter path"))
+    return problems
+
+
+def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
+    """Build what the lab of a cluster needs and describe it.
+
+    Args:
+        lab: where it will live.
+        cluster: its machines and network come from the inventory.
+        workshop: what to build with.
+
+    Returns:
+        The settings; files beside them are written when the lab is not running.
+
+    Raises:
+        InputError: something that it is made of is not to be had, or an earlier lab's files cannot be removed.
+        FirstlightError: the image could not be built.
+    """
+    lab.cache.mkdir(parents=True, exist_ok=True)
+    authority = ensure_authority(lab.cache / "ca")
+    builder = ImageBuilder(lab.cache, workshop)
+    assets = builder.ensure(authority.certificate)
+    images = builder.images(assets)
+    images_key = builder.images_key(assets)
+    emulator = EmulatorChoice(lab.cache, workshop).choose(assets.kernel, settled=bool(lab.owner()))
+    needs = chart_needs(workshop.root / "lab" / "charts")
+    host, _, path = cluster.git.url.removeprefix("https://").partition("/")
+    settings = LabSettings(
+        cluster=cluster.name, root=workshop.root, folder=lab.folder, network=str(cluster.networks.nodes),
+        gateway=str(cluster.networks.gateway), endpoint=(cluster.endpoint_host, str(cluster.bootstrap.address)),
+        time_names=cluster.networks.time_servers, chart_hosts=needs.hosts, git_host=host,
+        git_path=path.removesuffix(".git"), git_ref=cluster.git.ref, vault=cluster.name,
+        kernel=assets.kernel, initramfs=assets.initramfs, registry_base=lab.cache / f"{REGISTRY}-{images_key}",
+        images_key=images_key, authority_certificate=authority.certificate, authority_key=authority.key,
+        emulator=emulator, programs=workshop.programs,
+        machines=tuple(_machine(node) for node in cluster.nodes), inputs="",
+    )  # fmt: skip
+    settings = replace(settings, inputs=hashlib.sha256(settings.to_json().encode()).hexdigest()[:16])
+    if not lab.owner():
+        keep(lab.cache, _used(settings))
+        _renew(lab.folder)
+        (lab.folder / IMAGES_FILE).write_text(images_to_json(images))
+        folders = {module: str(builder.module_folder(module)) for module in needs.modules}
+        (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
+        overlay = overlay_text(authority.certificate.read_text(), emulated=emulator.emulates)
+        (lab.folder / OVERLAY_FILE).write_text(overlay)
+    return settings
+
+
+def _used(settings: LabSettings) -> list[Path]:
+    """The folders of the cache that a lab uses."""
+    machines = [Machine(number, one, settings) for number, one in enumerate(settings.machines)]
+    templates = [machine.template.parent for machine in machines]
+    return [settings.kernel.parent, settings.registry_base, settings.emulator.program.parent, *templates]
+
+
+def _renew(folder: Path) -> None:
+    """Have the lab's folder empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        problem = Problem(f"{folder} holds files of somebody else", remedy=f"sudo rm -rf {folder}")
+        raise InputError("an earlier lab's files cannot be removed", (problem,))
+    folder.mkdir(parents=True, mode=0o700)
+
+
+def overlay_text(certificate: str, *, emulated: bool) -> str:
+    """The patches over a cluster's own machine configuration: what the lab's machines need and hardware does not."""
+    documents: list[Yaml] = [
+        {
+            "apiVersion": "v1alpha1",
+            "kind": "TrustedRootsConfig",
+            "name": "firstlight-lab",
+            "certificates": certificate,
+        }
+    ]
+    if emulated:
+        # The first processor quota makes the kernel patch its own code, which QEMU's emulation with several
+        # threads does not survive (an int3 oops in update_curr). The arguments are those of the first boot.
+        machine: dict[str, Yaml] = {
+            "kubelet": {"extraConfig": {"cpuCFSQuota": False}},
+            "install": {"extraKernelArgs": [*EMULATED_ARGUMENTS]},
+        }
+        documents.insert(0, {"machine": machine})
+    return yaml_io.dump_all(documents)
+
+
+def _machine(node: Node) -> MachineSettings:
+    machine = node.machine or DEFAULT_MACHINE
+    address = str(node.maintenance_address)
+    return MachineSettings(node.name, node.macs, address, machine.memory, machine.cpus, machine.disk)
+
+
+def _available_memory() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) // 1024
+    return 0
