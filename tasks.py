@@ -6,28 +6,61 @@ import os
 import sys
 import time
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoke import Collection, Context, Exit, task
+import invoke
+from invoke import Collection, Context, Exit
+
+from bootstrap.host.settings import (
+    ACCEPT_CHANGED_PLAN,
+    CACHE,
+    CLUSTER,
+    DRY_RUN,
+    FROM,
+    LIVE,
+    ONLY,
+    OUTPUT,
+    REBUILD_JOURNAL,
+    ROOT,
+    SKIP,
+    STRICT_BUDGETS,
+    WORKERS,
+    YES,
+    AnySetting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bootstrap.host.commands import ShCommandRunner
+    from bootstrap.host.configuration import Configuration
+    from bootstrap.host.errors import ExitCode
     from inventory.model import Cluster
+    from phases.session import Request
     from rehearsal.entry import Inside
+
+# Options are whole words: a letter would come to mean another one when an option is added.
+task = partial(invoke.task, auto_shortflags=False)
+
+
+def _settings(**flags: Any) -> Configuration:
+    from bootstrap.host.configuration import resolve
+
+    return resolve({name.rstrip("_").replace("_", "-"): value for name, value in flags.items()}, os.environ)
+
+
+def _help(*settings: AnySetting) -> dict[str, str]:
+    return {setting.name: setting.help for setting in settings}
 
 
 def _root() -> Path:
-    return Path(os.environ.get("FIRSTLIGHT_ROOT", Path(__file__).parent)).resolve()
+    return _settings()[ROOT]
 
 
 def _cache() -> Path:
-    from bootstrap.host.toolbox import default_cache
-
-    return default_cache(os.environ)
+    return _settings()[CACHE]
 
 
 def _runner() -> ShCommandRunner:
@@ -38,11 +71,12 @@ def _runner() -> ShCommandRunner:
 
 
 def _reporter() -> Callable[[str], None]:
+    from bootstrap.host.streams import write_line
+
     began = time.monotonic()
 
     def report(text: str) -> None:
-        sys.stderr.write(f"{time.monotonic() - began:8.1f} s  {text}\n")
-        sys.stderr.flush()
+        write_line(sys.stderr, f"{time.monotonic() - began:8.1f} s  {text}")
 
     return report
 
@@ -60,18 +94,29 @@ def _edge(body: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(body)
     def guarded(*arguments: Any, **options: Any) -> None:
+        from bootstrap.engine.interrupts import exiting
         from bootstrap.host.errors import FirstlightError
+        from bootstrap.host.streams import silence_closed
         from bootstrap.views.failure import render_failure, render_unexpected
 
         try:
-            _refuse_dry(arguments[0])
-            body(*arguments, **options)
+            with exiting():
+                _refuse_dry(arguments[0])
+                _settings()
+                body(*arguments, **options)
         except FirstlightError as error:
+            from bootstrap.views.github import tell
+
+            tell(error, sys.stderr, os.environ)
             raise Exit(render_failure(error), int(error.exit_code)) from None
         except (Exit, KeyboardInterrupt):
             raise
         except Exception as error:  # noqa: BLE001 # the edge: whatever it is, a person gets one line
+            if isinstance(error, BrokenPipeError) and silence_closed(sys.stdout, sys.stderr):
+                return  # whoever asked has read enough
             raise Exit(render_unexpected(error, _root() / ".firstlight"), 1) from None
+        finally:
+            silence_closed(sys.stdout, sys.stderr)
 
     return guarded
 
@@ -90,9 +135,49 @@ def _enter_lab(cluster: Cluster) -> Inside | None:
         return None
     if is_inside():
         return look_around()
-    lab, settings = bring_up(_root(), _cache(), cluster, _runner(), _reporter())
-    lab.enter(settings.programs["nsenter"], [sys.executable, "-m", "invoke", *sys.argv[1:]])
-    return None
+    lab, _ = bring_up(_root(), _cache(), cluster, _runner(), _reporter())
+    return lab.enter(_again())
+
+
+def _again() -> list[str]:
+    """The command line of this process, for itself somewhere else."""
+    return [sys.executable, "-P", *sys.argv]
+
+
+# Flags that answer one refusal; a run that is resumed does not repeat them.
+_ONCE = frozenset({REBUILD_JOURNAL.flag, ACCEPT_CHANGED_PLAN.flag})
+
+
+def _within(request: Request, inside: Inside) -> Request:
+    from rehearsal.lab import Lab
+
+    return replace(
+        request,
+        life=f"the lab since {Lab(request.cache).owner().get('since', 'an unknown time')}",
+        trust=inside.trust,
+        overlays=(inside.overlay,),
+        commit=inside.commit,
+        stand_ins=inside.stand_ins,
+    )
+
+
+def _show_plan(request: Request, *, live: bool) -> ExitCode:
+    """Real machines need nothing; for virtual ones a running lab is joined, or the lab's charts are served."""
+    from phases.plan import show
+    from rehearsal import without_machines
+    from rehearsal.entry import is_inside, join, look_on
+
+    if not request.cluster.virtual:
+        return show(request, live=live)
+    if live:
+        if not is_inside():
+            join(request.root, request.cache, request.cluster, _again())
+        return show(_within(request, look_on()), live=True)
+    if not without_machines.is_inside():
+        runner, report = _runner(), _reporter()
+        without_machines.enter(request.root, request.cache, request.cluster, runner, report, command=_again())
+    with without_machines.internet(_reporter()) as overlay:
+        return show(replace(request, overlays=(overlay,)), live=False)
 
 
 def _confirm(cluster: Cluster, *, yes: bool) -> None:  # an invoke flag passed on
@@ -109,25 +194,38 @@ def _confirm(cluster: Cluster, *, yes: bool) -> None:  # an invoke flag passed o
         raise InputError("not confirmed; nothing was changed")
 
 
-def _run(word: str, name: str, *, yes: bool, **options: Any) -> None:
-    from phases.session import Request, check, run
+def _run(word: str, settings: Configuration, **options: Any) -> None:
+    from bootstrap.host.errors import ExitCode, InputError
+    from bootstrap.host.streams import leave
+    from phases.session import Request, check, check_journal, run
 
-    cluster = _load(name)
+    if settings[LIVE] and not settings[DRY_RUN]:
+        raise InputError("--live looks at the world for a plan, and none is asked for", remedy="add --dry-run")
+    cluster = _load(settings[CLUSTER])
     words = sys.argv[sys.argv.index(word) :] if word in sys.argv else [word]
-    command = " ".join(["./invoke", *words])
-    request = Request(root=_root(), cache=_cache(), cluster=cluster, command=command, **options)
+    command = " ".join(["./invoke", *(word for word in words if word not in _ONCE)])
+    request = Request(
+        root=settings[ROOT],
+        cache=settings[CACHE],
+        cluster=cluster,
+        command=command,
+        output=settings[OUTPUT],
+        workers=settings[WORKERS],
+        rebuild_journal=settings[REBUILD_JOURNAL],
+        accept_changed_plan=settings[ACCEPT_CHANGED_PLAN],
+        strict_budgets=settings[STRICT_BUDGETS],
+        **options,
+    )
     check(request)
-    _confirm(cluster, yes=yes)
+    if settings[DRY_RUN]:
+        raise Exit(code=int(_show_plan(request, live=settings[LIVE])))
+    check_journal(request)
+    _confirm(cluster, yes=settings[YES])
     inside = _enter_lab(cluster)
-    if inside:
-        request = replace(
-            request,
-            trust=inside.trust,
-            overlays=(inside.overlay,),
-            commit=inside.commit,
-            stand_ins=inside.stand_ins,
-        )
-    verdict = run(request)
+    verdict = run(_within(request, inside) if inside else request)
+    if verdict.exit_code in {ExitCode.INTERRUPTED, ExitCode.TERMINATED}:
+        # A request that hangs in a thread must not keep a process that was told to end.
+        leave(verdict.exit_code, sys.stdout, sys.stderr)
     if verdict.exit_code:
         raise Exit(code=int(verdict.exit_code))
 
@@ -135,14 +233,9 @@ def _run(word: str, name: str, *, yes: bool, **options: Any) -> None:
 @task(
     name="bootstrap",
     positional=[],
-    help={
-        "cluster": "a cluster of inventory/",
-        "only": "phases or steps to run, separated by commas",
-        "from": "the phase or step to begin with",
-        "skip": "phases or steps to leave out, separated by commas",
-        "output": "text, or json for one event a line on standard output",
-        "yes": "do not ask before real machines are changed",
-    },
+    help=_help(
+        CLUSTER, ONLY, FROM, SKIP, OUTPUT, YES, DRY_RUN, LIVE, REBUILD_JOURNAL, ACCEPT_CHANGED_PLAN, STRICT_BUDGETS
+    ),
 )
 @_edge
 def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
@@ -151,18 +244,100 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
     only: str = "",
     from_: str = "",
     skip: str = "",
-    output: str = "text",
+    output: str = "",
     yes: bool = False,
+    dry_run: bool = False,
+    live: bool = False,
+    rebuild_journal: bool = False,
+    accept_changed_plan: bool = False,
+    strict_budgets: bool = False,
 ) -> None:
     """From machines that booted Talos to a cluster that Flux runs, with proof."""
-    _run("bootstrap", cluster, yes=yes, output=output, only=_split(only), start=from_, skip=_split(skip))
+    settings = _settings(
+        cluster=cluster,
+        only=only,
+        from_=from_,
+        skip=skip,
+        output=output,
+        yes=yes,
+        dry_run=dry_run,
+        live=live,
+        rebuild_journal=rebuild_journal,
+        accept_changed_plan=accept_changed_plan,
+        strict_budgets=strict_budgets,
+    )
+    _run("bootstrap", settings, only=_split(settings[ONLY]), start=settings[FROM], skip=_split(settings[SKIP]))
 
 
-@task(name="handover", positional=[], help={"cluster": "a cluster of inventory/", "output": "text or json"})
+@task(name="handover", positional=[], help=_help(CLUSTER, OUTPUT))
 @_edge
-def judge_handover(_: Context, cluster: str = "", output: str = "text") -> None:
+def judge_handover(_: Context, cluster: str = "", output: str = "") -> None:
     """The verdict alone: does Flux run the cluster from Git?"""
-    _run("handover", cluster, yes=True, output=output, only=["handover"])
+    # It changes nothing, so there is nothing to confirm.
+    _run("handover", _settings(cluster=cluster, output=output, yes=True), only=["handover"])
+
+
+@task(name="status", help=_help(CLUSTER, OUTPUT))
+@_edge
+def show_status(_: Context, cluster: str = "", output: str = "") -> None:
+    """What the last run left, and what the next would do."""
+    from phases.session import Request
+    from phases.status import show
+
+    settings = _settings(cluster=cluster, output=output)
+    found = _load(settings[CLUSTER])
+    command = f"./invoke bootstrap --cluster {found.name}"
+    show(Request(settings[ROOT], settings[CACHE], found, command, output=settings[OUTPUT]))
+
+
+@task(
+    name="report",
+    help={**_help(CLUSTER), "run": "its id; by default the latest that has a report", "format": "md, junit or html"},
+)
+@_edge
+def show_report(_: Context, cluster: str = "", run: str = "", format: str = "md") -> None:  # noqa: A002 # a flag's name
+    """Print the report of a run."""
+    from bootstrap.views.schema import again
+
+    found = _load(_settings(cluster=cluster)[CLUSTER])
+    sys.stdout.write(again(_root() / ".firstlight" / found.name / "runs", run, format))
+
+
+@task(name="config", help=_help(CLUSTER, OUTPUT))
+@_edge
+def show_settings(_: Context, cluster: str = "", output: str = "") -> None:
+    """Print every setting's value and where it comes from."""
+    from bootstrap.views.configuration import as_json, as_table
+
+    settings = _settings(cluster=cluster, output=output)
+    if settings[CLUSTER]:
+        _load(settings[CLUSTER])
+    sys.stdout.write(as_json(settings) if settings[OUTPUT] == "json" else as_table(settings))
+
+
+@task(name="completion")
+@_edge
+def print_completion(_: Context) -> None:
+    """Print a script for bash that completes tasks, flags, clusters, phases and steps."""
+    from bootstrap.engine.selection import names as names_of
+    from bootstrap.views.completion import bash_script
+    from inventory.loader import names
+    from phases.session import Request, outline
+
+    clusters = names(_root())
+    # The steps have the same names for every cluster.
+    steps = names_of(outline(Request(_root(), _cache(), _load(clusters[0]), ""))) if clusters else ()
+    values = {CLUSTER.flag: clusters, ONLY.flag: steps, FROM.flag: steps, SKIP.flag: steps}
+    sys.stdout.write(bash_script(values))
+
+
+@task(name="docs")
+@_edge
+def renew_documents(_: Context) -> None:
+    """Renew every file that is made from the code, such as docs/reference."""
+    from phases.reference import renew
+
+    sys.stdout.write("".join(f"{name}\n" for name in renew(_root())))
 
 
 @task(name="tools", help={"list": "only say what is there", "names": "programs, separated by commas; all by default"})
@@ -210,14 +385,14 @@ def run_tests(_: Context, names: str = "") -> None:
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 # argv is a list, no shell
 
 
-@task(name="up")
+@task(name="up", help=_help(CLUSTER))
 @_edge
-def lab_up(_: Context, cluster: str = "lab") -> None:
+def lab_up(_: Context, cluster: str = "") -> None:
     """Start the lab of a cluster: virtual machines with real Talos in a private network."""
     from rehearsal.entry import bring_up
 
     report = _reporter()
-    bring_up(_root(), _cache(), _load(cluster), _runner(), report)
+    bring_up(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER] or "lab"), _runner(), report)
     report("the lab is up; ./invoke lab.down ends it")
 
 
@@ -241,9 +416,7 @@ def lab_status(_: Context) -> None:
     lines = [f"lab       {status.state} {status.doing}".rstrip()]
     lines += [f"{name:<9} {value}" for name, value in sorted(status.owner.items())]
     for machine in status.machines:
-        lines.append(
-            f"machine   {machine['name']}: {'running' if machine['running'] else 'ended'}, {machine['console']}"
-        )
+        lines.append(f"machine   {machine['name']}: {machine['trouble'] or machine['state']}, {machine['console']}")
     lines.append(f"snapshots {', '.join(status.snapshots) or 'none'}")
     sys.stdout.write("\n".join(lines) + "\n")
 
@@ -293,30 +466,46 @@ def lab_mend(_: Context, name: str, machine: int = 0) -> None:
     sys.stdout.write(f"felt {Lab(_cache()).ask('mend', name=name, machine=machine)} times\n")
 
 
-@task(name="values", help={"cluster": "a cluster of inventory/", "release": "a HelmRelease of its tree"})
+@task(name="values", help={**_help(CLUSTER), "release": "a HelmRelease of its tree"})
 @_edge
-def core_values(_: Context, cluster: str, release: str) -> None:
+def core_values(_: Context, release: str, cluster: str = "") -> None:
     """Print the values of a release after Flux's substitution."""
     from phases.values import print_values
 
-    print_values(_root(), _cache(), cluster, release)
+    print_values(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER]).name, release)
 
 
-@task(name="releases", help={"cluster": "a cluster of inventory/"})
+@task(name="releases", help=_help(CLUSTER))
 @_edge
-def core_releases(_: Context, cluster: str) -> None:
+def core_releases(_: Context, cluster: str = "") -> None:
     """Print chart and version of every release of the tree."""
     from phases.values import print_releases
 
-    print_releases(_root(), _cache(), cluster)
+    print_releases(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER]).name)
 
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-namespace = Collection(bootstrap_cluster, judge_handover, ensure_tools, check_quality, run_tests)
+namespace = Collection(
+    bootstrap_cluster,
+    judge_handover,
+    show_status,
+    show_report,
+    show_settings,
+    renew_documents,
+    print_completion,
+    ensure_tools,
+    check_quality,
+    run_tests,
+)
 namespace.add_collection(Collection("core", core_values, core_releases))
 namespace.add_collection(
     Collection("lab", lab_up, lab_down, lab_status, lab_shell, lab_save, lab_load, lab_fault, lab_mend)
 )
+
+if __name__ == "__main__":
+    from bootstrap.views.usage import CommandLine
+
+    CommandLine(namespace).run()

@@ -10,9 +10,11 @@ import http.client
 import json
 import re
 import ssl
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from bootstrap.engine.retry import retry_after_seconds
 from inventory.secrets import Unresolvable
 
 if TYPE_CHECKING:
@@ -90,17 +92,24 @@ class ConnectProvider:
             answer = connection.getresponse()
             body = answer.read(LARGEST_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            raise Unresolvable(f"1Password Connect at {self._url.netloc} does not answer: {_reason(error)}") from None
+            failure = ConnectFailure.UNREACHABLE
+            if isinstance(error, ssl.SSLCertVerificationError):
+                failure = ConnectFailure.UNTRUSTED
+            said = f"1Password Connect at {self._url.netloc} does not answer: {_reason(error)}"
+            raise Unresolvable(said, error_class=failure.error_class) from None
         finally:
             connection.close()
         if answer.status != http.HTTPStatus.OK:
             raise Unresolvable(
-                f"1Password Connect answered {answer.status}: {_MEANING.get(answer.status, answer.reason)}"
+                f"1Password Connect answered {answer.status}: {_MEANING.get(answer.status, answer.reason)}",
+                error_class=_failure(answer.status).error_class,
+                retry_after=retry_after_seconds(answer.getheader("Retry-After", "")),
             )
         try:
             return json.loads(body)
         except ValueError:
-            raise Unresolvable("1Password Connect answered with something that is not JSON") from None
+            said = "1Password Connect answered with something that is not JSON"
+            raise Unresolvable(said, error_class=ConnectFailure.UNREADABLE.error_class) from None
 
     def _bearer(self) -> str:
         token = self._token.reveal()
@@ -115,6 +124,38 @@ class ConnectProvider:
             context = ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
             return http.client.HTTPSConnection(host, port, timeout=ANSWER_SECONDS, context=context)
         return http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+
+
+class ConnectFailure(StrEnum):
+    """What kept Connect from answering, as far as it decides what to do next."""
+
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    UNREACHABLE = "unreachable"
+    UNTRUSTED = "untrusted"
+    UNREADABLE = "unreadable"
+
+    @property
+    def error_class(self) -> str:
+        """Its row in the table of retries."""
+        return f"connect/{self}"
+
+
+_BY_STATUS: Final = {
+    401: ConnectFailure.UNAUTHORIZED,
+    403: ConnectFailure.FORBIDDEN,
+    404: ConnectFailure.NOT_FOUND,
+    429: ConnectFailure.THROTTLED,
+}
+
+
+def _failure(status: int) -> ConnectFailure:
+    is_servers_fault = status >= http.HTTPStatus.INTERNAL_SERVER_ERROR
+    return _BY_STATUS.get(status, ConnectFailure.UNAVAILABLE if is_servers_fault else ConnectFailure.REFUSED)
 
 
 _MEANING: Final = {

@@ -61,7 +61,7 @@ def _unknown(name: str, known: tuple[str, ...]) -> InputError:
     nearest = difflib.get_close_matches(name, known, n=3)
     hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(known) or 'none'}"
     return InputError(
-        f'there is no cluster "{name}"',
+        f'there is no cluster "{name}"' if name else "no cluster is named",
         cause=hint,
         remedy="give --cluster one of: " + (", ".join(known) or "none"),
     )

@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from bootstrap.host.files import write_atomically
 from inventory import model
 from inventory.rules import Finding, Location, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from bootstrap.host.yaml_io import Yaml
 
@@ -330,13 +328,6 @@ def json_schema() -> str:
     """The JSON schema that editors read, as the text of `inventory/schema.json`."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ClusterPart.model_json_schema()}
     return json.dumps(schema, indent=2) + "\n"
-
-
-def publish(root: Path) -> Path:
-    """Write the JSON schema to its place below `root`; returns the file."""
-    path = root / "inventory" / "schema.json"
-    write_atomically(path, json_schema().encode())
-    return path
 
 
 def _findings(error: ValidationError) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,7 +16,7 @@ from bootstrap.host.secret import Secret
 from inventory.model import SecretProvider, SecretReference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bootstrap.host.commands import CommandRunner
     from inventory.model import SecretSettings
@@ -39,7 +40,18 @@ LARGEST_FILE: Final = 1024 * 1024
 
 
 class Unresolvable(FirstlightError):  # noqa: N818 # reads as what it says about a reference
-    """One reference has no value; the fact names the reason and never a value."""
+    """One reference has no value; the fact names the reason and never a value.
+
+    Args:
+        fact: the reason.
+        error_class: see `FirstlightError`.
+        retry_after: see `FirstlightError`.
+    """
+
+    def __init__(self, fact: str, *, error_class: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(fact)
+        self.error_class = error_class
+        self.retry_after = retry_after
 
 
 class Provider(Protocol):
@@ -131,7 +143,7 @@ class OpProvider:
         try:
             return self._runner.run(command).stdout
         except CommandError as error:
-            raise Unresolvable(f"op read: {error.cause}") from None
+            raise Unresolvable(f"op read: {error.cause}", error_class=error.error_class) from None
 
 
 class _NoProvider:
@@ -188,7 +200,16 @@ def _op_provider(
     return _NoProvider(f"the inventory's secret provider is {settings.provider.value}")
 
 
-def resolve_all(references: Iterable[SecretReference], answering: Mapping[str, Provider]) -> Resolved:
+def _once(read: Callable[[], Secret]) -> Secret:
+    return read()
+
+
+def resolve_all(
+    references: Iterable[SecretReference],
+    answering: Mapping[str, Provider],
+    *,
+    persist: Callable[[Callable[[], Secret]], Secret] = _once,
+) -> Resolved:
     """Resolve every reference, each once.
 
     Nothing is told to the redactor here: a structured secret such as a secrets bundle has its sensitive parts
@@ -197,6 +218,7 @@ def resolve_all(references: Iterable[SecretReference], answering: Mapping[str, P
     Args:
         references: in any order; the same one may stand several times.
         answering: providers by scheme, as `providers` made them.
+        persist: calls what reads one secret, again where an error of its class is worth it.
 
     Raises:
         InputError: some have no value; names all of them with the reason, never a value.
@@ -205,7 +227,7 @@ def resolve_all(references: Iterable[SecretReference], answering: Mapping[str, P
     problems: list[Problem] = []
     for reference in dict.fromkeys(references):
         try:
-            secrets[reference.text] = _resolve(reference, answering)
+            secrets[reference.text] = persist(partial(_resolve, reference, answering))
         except Unresolvable as error:
             problems.append(Problem(f"{reference}: {error}"))
     if problems:

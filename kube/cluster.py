@@ -83,6 +83,12 @@ class Comparison:
     live: Object | None = None
 
 
+def describe(one: Comparison) -> str:
+    """What an apply would do to an object, for a person: `Namespace a: different in metadata.labels.x`."""
+    places = f" in {', '.join(one.differences)}" if one.standing is Standing.DIFFERENT and one.differences else ""
+    return f"{one.reference}: {one.standing}{places}"
+
+
 class Outcome(StrEnum):
     """What an apply did."""
 
@@ -122,6 +128,16 @@ class Connect(Protocol):
 
     def __call__(self, kubeconfig: Secret, *, server: str = "") -> Cluster:
         """Connect; `server` is a URL in place of the one in the kubeconfig. Nothing is sent before the first call."""
+
+
+class Reading(Protocol):
+    """The part of `Cluster` that looks read from; also a copy that watches keep."""
+
+    def get(self, kind: KindRef, name: str, namespace: str = "") -> Object | None:
+        """One object; see `Cluster.get`."""
+
+    def list_objects(self, kind: KindRef, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """All objects of a kind; see `Cluster.list_objects`."""
 
 
 class Cluster(Protocol):
@@ -176,6 +192,13 @@ class Cluster(Protocol):
             objects: whole objects; an order among them is kept only for namespaces.
             field_manager: owner of the fields.
             force: take fields that others own.
+        """
+
+    def swap(self, item: Object, *, field_manager: str = FIELD_MANAGER) -> Object | None:
+        """Create an object, or replace exactly the version that its `metadata.resourceVersion` names.
+
+        Returns:
+            The object as it was written; None when somebody was faster, and nothing was written.
         """
 
     def openapi(self) -> Object:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kube.cluster import Cluster, Look
+    from kube.cluster import Cluster, Look, Reading
     from kube.helmfile import Helmfile
 
 # Parsed as documents, because charts print kinds quoted and lines of 200 kB; JSON, because it is read 50
@@ -82,7 +82,7 @@ def served_kinds(definitions: Sequence[Object]) -> set[tuple[str, str]]:
     }
 
 
-def established(cluster: Cluster, names: Collection[str]) -> Look:
+def established(cluster: Reading, names: Collection[str]) -> Look:
     """Whether all definitions of these names are established and their names accepted, by one list.
 
     Raises:

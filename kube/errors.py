@@ -8,6 +8,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
+from bootstrap.engine.retry import retry_after_seconds, row_of
+from bootstrap.engine.retry_table import Again
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.objects import dig, objects, text
 
@@ -16,6 +18,7 @@ class KubeErrorKind(StrEnum):
     """The kinds of errors."""
 
     UNREACHABLE = "unreachable"
+    CUT_OFF = "cut off"
     FOREIGN = "foreign identity"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not found"
@@ -26,9 +29,6 @@ class KubeErrorKind(StrEnum):
     INVALID = "invalid"
 
 
-_TRANSIENT: Final = frozenset({
-    KubeErrorKind.UNREACHABLE, KubeErrorKind.THROTTLED, KubeErrorKind.UNAVAILABLE, KubeErrorKind.EXPIRED,
-})  # fmt: skip
 _BY_STATUS: Final = {
     400: KubeErrorKind.INVALID, 401: KubeErrorKind.FORBIDDEN, 403: KubeErrorKind.FORBIDDEN,
     404: KubeErrorKind.NOT_FOUND, 405: KubeErrorKind.INVALID, 409: KubeErrorKind.CONFLICT,
@@ -54,12 +54,13 @@ class KubeError(FirstlightError):
     ) -> None:
         super().__init__(fact, cause=cause, remedy=remedy)
         self.kind = kind
+        self.error_class = f"kubernetes/{kind}"
         self.retry_after = retry_after
 
     @property
     def transient(self) -> bool:
         """Whether the same call may succeed later without anybody changing anything."""
-        return self.kind in _TRANSIENT
+        return row_of(self).again is not Again.NEVER
 
 
 def from_status(status: int, body: bytes, *, what: str, retry_after: str = "") -> KubeError:
@@ -69,7 +70,7 @@ def from_status(status: int, body: bytes, *, what: str, retry_after: str = "") -
         status: the HTTP status code.
         body: a `Status` object, or whatever a proxy sent.
         what: the call, completes "cannot ...".
-        retry_after: the header of that name, seconds; empty when it was not sent.
+        retry_after: the header of that name; empty when it was not sent.
     """
     is_servers_fault = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     kind = _BY_STATUS.get(status, KubeErrorKind.UNAVAILABLE if is_servers_fault else KubeErrorKind.INVALID)
@@ -78,7 +79,7 @@ def from_status(status: int, body: bytes, *, what: str, retry_after: str = "") -
         kind = KubeErrorKind.INVALID
     unknown_user = status == HTTPStatus.UNAUTHORIZED
     remedy = "renew the kubeconfig: the API server does not know its user" if unknown_user else ""
-    seconds = float(retry_after) if retry_after.isdigit() else 0.0
+    seconds = retry_after_seconds(retry_after)
     return KubeError(kind, f"cannot {what}", cause=cause, remedy=remedy, retry_after=seconds)
 
 
@@ -97,8 +98,13 @@ def from_transport(error: Exception, *, what: str, server: str) -> KubeError:
                 cause=f"{server} refuses the kubeconfig's certificate: {link.reason}",
                 remedy="renew the kubeconfig",
             )  # fmt: skip
+    from httpx2 import ReadError, RemoteProtocolError, WriteError  # 0.2 s that `--list` must not pay
+
+    # It was up and took the connection, which then ended: GOAWAY, a reset, an answer that breaks off.
+    is_cut_off = isinstance(error, ReadError | RemoteProtocolError | WriteError)
+    kind = KubeErrorKind.CUT_OFF if is_cut_off else KubeErrorKind.UNREACHABLE
     text = str(error) or type(error).__name__
-    return KubeError(KubeErrorKind.UNREACHABLE, f"cannot {what}", cause=f"{server}: {text}")
+    return KubeError(kind, f"cannot {what}", cause=f"{server}: {text}")
 
 
 def _chain(error: BaseException) -> list[BaseException]:

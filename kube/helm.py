@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bootstrap.host.yaml_io import Yaml
-    from kube.cluster import Cluster
+    from kube.cluster import Reading
 
 # Type and labels of helm 3's storage (helm v3.19.0, pkg/storage/driver/secrets.go).
 _STORAGE_TYPE: Final = "helm.sh/release.v1"
@@ -82,7 +82,7 @@ def digest(value: Yaml, key: bytes) -> str:
     return hmac.new(key, canonical, hashlib.sha256).hexdigest()[:12]
 
 
-def history(cluster: Cluster, name: str, namespace: str) -> list[Release]:
+def history(cluster: Reading, name: str, namespace: str) -> list[Release]:
     """Every stored revision of a release, oldest first; empty when there is none.
 
     Raises:
@@ -92,7 +92,7 @@ def history(cluster: Cluster, name: str, namespace: str) -> list[Release]:
     return sorted((decode(secret) for secret in found), key=lambda release: release.revision)
 
 
-def latest(cluster: Cluster, name: str, namespace: str) -> Release | None:
+def latest(cluster: Reading, name: str, namespace: str) -> Release | None:
     """The newest revision of a release; None when it was never installed.
 
     Raises:
@@ -102,7 +102,7 @@ def latest(cluster: Cluster, name: str, namespace: str) -> Release | None:
     return found[-1] if found else None
 
 
-def statuses(cluster: Cluster, namespace: str = "") -> dict[tuple[str, str], tuple[int, str]]:
+def statuses(cluster: Reading, namespace: str = "") -> dict[tuple[str, str], tuple[int, str]]:
     """Revision and status of the newest revision of every release, by namespace and name; nothing is decoded.
 
     Raises:
@@ -170,6 +170,37 @@ def helm_environment(folder: Path, *, server: str = "") -> dict[str, str]:
     if server:
         environment["HELM_KUBEAPISERVER"] = server
     return environment
+
+
+def pulled_digest(folder: Path, chart: str, version: str) -> str:
+    """A digest of the chart that helmfile pulled, 12 hexadecimal digits; the same chart gives the same one.
+
+    Args:
+        folder: as given to `helm_environment`.
+        chart: `oci://...`, or a name in a repository.
+        version: exact.
+
+    Returns:
+        Empty when no such chart was pulled there.
+    """
+    name = chart.rpartition("/")[2]
+    archive = folder / "cache" / "repository" / f"{name}-{version}.tgz"
+    pulled = [archive] if archive.exists() else sorted((folder / "helmfile").glob(f"**/{version}/{name}"))
+    if not pulled:
+        return ""
+    files = [path for path in (pulled[0], *sorted(pulled[0].rglob("*"))) if path.is_file()]
+    found = hashlib.sha256()
+    for path in files:
+        found.update(f"{path.relative_to(pulled[0])}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return found.hexdigest()[:12]
+
+
+def differing(found: Yaml, wanted: Yaml, at: str = "") -> list[str]:
+    """The paths at which two JSON-like values differ; never what stands there."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = sorted({*found, *wanted})
+        return [place for key in keys for place in differing(found.get(key), wanted.get(key), f"{at}.{key}".strip("."))]
+    return [] if _whole(found) == _whole(wanted) else [at]
 
 
 def _chart_files(chart: Object) -> dict[str, str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from bootstrap.engine.step import Observation
-from bootstrap.host.objects import Object, mapping, objects, sequence, text
-from kube import errors
+from bootstrap.host.objects import Object, mapping, name_of, namespace_of, objects, sequence, text
 from kube.cluster import (
     FIELD_MANAGER,
     NAMESPACE,
@@ -28,26 +26,29 @@ from kube.cluster import (
 from kube.connection import CONNECT_SECONDS, open_client
 from kube.errors import KubeError, KubeErrorKind
 from kube.ownership import compare, prepared
+from kube.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from httpx2 import Client, Response
+    from httpx2 import Client
 
+    from bootstrap.engine.retry import Retry
     from bootstrap.host.secret import Secret
 
 # One API server on two cores answers four writers at full speed; more only queue there.
 CONNECTIONS: Final = 4
 # Objects a list page; CRDs are large, and a page of them stays below 10 MB.
 PAGE: Final = 100
-# How long a watch may be silent before the caller gets a chance to look at its own deadline.
-HEARTBEAT_SECONDS: Final = 2.0
+# The server ends a watch after this, so that the caller can look at its deadline: five watches are one request a
+# second, half of what waiting may cost.
+HEARTBEAT_SECONDS: Final = 5
+# Seconds between two looks whether a kind is served by now.
+UNSERVED_SECONDS: Final = 2.0
 # A server that closes every watch at once is not asked more often than this.
 REOPEN_SECONDS: Final = 0.1
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-# What the API server's audit log calls us.
-USER_AGENT: Final = "firstlight"
-_APPLY: Final = "application/apply-patch+yaml"
+_WHOLE: Final = "application/json"
 
 _Made = TypeVar("_Made")
 
@@ -67,9 +68,8 @@ class _Resource(NamedTuple):
 class LightkubeCluster:
     """A cluster by its kubeconfig; see `kube.cluster.Cluster` for what the calls promise."""
 
-    def __init__(self, client: Client, *, connections: int = CONNECTIONS) -> None:
-        self._client = client
-        self._server = str(client.base_url).rstrip("/")
+    def __init__(self, client: Client, *, connections: int = CONNECTIONS, retry: Retry | None = None) -> None:
+        self._transport = Transport(client, retry)
         self._connections = connections
         self._resources: Mapping[KindRef, _Resource] = {}
 
@@ -91,12 +91,13 @@ class LightkubeCluster:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._transport.close()
 
     def ready(self) -> Look:
         """Whether /readyz says so; see `Cluster.ready`."""
         try:
-            self._request("GET", "/readyz", {"verbose": ""}, what="ask whether the API is ready")
+            # Not tried again: what an API server that is not ready answers looks like an error and is none.
+            self._transport.ask("GET", "/readyz", {"verbose": ""}, what="ask whether the API is ready")
         except KubeError as error:
             failing = [line for line in error.cause.splitlines() if line.startswith("[-]")]
             return Observation(holds=False, seen="; ".join(failing) or error.cause)
@@ -104,7 +105,7 @@ class LightkubeCluster:
 
     def version(self) -> str:
         """The API server's version; see `Cluster.version`."""
-        return text(self._json("GET", "/version", what="ask for the version"), "gitVersion")
+        return text(self._transport.json("GET", "/version", what="ask for the version"), "gitVersion")
 
     def identity(self) -> str:
         """The UID of kube-system; see `Cluster.identity`."""
@@ -121,7 +122,7 @@ class LightkubeCluster:
         """Every kind that is served now; see `Cluster.discover`."""
         found: dict[KindRef, _Resource] = {}
         for root in ("/api", "/apis"):
-            document = self._json("GET", root, what="discover the API", accept=_AGGREGATED)
+            document = self._transport.json("GET", root, what="discover the API", accept=_AGGREGATED)
             for group in objects(document, "items"):
                 for version in objects(group, "versions"):
                     found.update(_served(root, text(group, "metadata", "name"), version))
@@ -135,7 +136,7 @@ class LightkubeCluster:
             return None
         what = f"read {ObjectRef(*kind, namespace, name)}"
         try:
-            return self._json("GET", resource.path(namespace, name), what=what)
+            return self._transport.json("GET", resource.path(namespace, name), what=what)
         except KubeError as error:
             if error.kind is KubeErrorKind.NOT_FOUND:
                 return None
@@ -152,14 +153,18 @@ class LightkubeCluster:
         deadline = time.monotonic() + seconds
         selectors = _selectors(labels, f"metadata.name={name}" if name else "")
         version = ""
+        known: set[tuple[str, str]] = set()
         while time.monotonic() < deadline:
             if not version:
                 found, version = self._list(kind, namespace, selectors)
                 yield from (WatchEvent(EventType.ADDED, item) for item in found)
+                listed = {_place(item) for item in found}
+                yield from (_deleted(kind, *place) for place in known - listed)
+                known = listed
             yield WatchEvent(EventType.IDLE, {})
             if not version:
                 # The kind is not served yet: look again soon, discovery is cheap.
-                time.sleep(min(HEARTBEAT_SECONDS, max(0.0, deadline - time.monotonic())))
+                time.sleep(min(UNSERVED_SECONDS, max(0.0, deadline - time.monotonic())))
                 continue
             began = time.monotonic()
             for event in self._changes(kind, namespace, {**selectors, "resourceVersion": version}):
@@ -167,7 +172,9 @@ class LightkubeCluster:
                     version = ""
                     break
                 version = text(event.item, "metadata", "resourceVersion")
-                yield event
+                if event.type is not EventType.IDLE:
+                    known.add(_place(event.item))
+                    yield event
             if time.monotonic() - began < REOPEN_SECONDS:
                 time.sleep(REOPEN_SECONDS)
 
@@ -188,9 +195,25 @@ class LightkubeCluster:
             for result in self._each(lambda item: self._apply(prepared(item), parameters), wave)
         ]
 
+    def swap(self, item: Object, *, field_manager: str = FIELD_MANAGER) -> Object | None:
+        """Create it, or replace one version of it; see `Cluster.swap`."""
+        name = reference(item)
+        is_there = bool(text(item, "metadata", "resourceVersion"))
+        path = self._served_at(name, "write").path(name.namespace, name.name if is_there else "")
+        try:
+            return self._transport.json(
+                "PUT" if is_there else "POST", path, {"fieldManager": field_manager, "fieldValidation": "Strict"},
+                what=f"write {name}", body=item, body_type=_WHOLE,
+            )  # fmt: skip
+        except KubeError as error:
+            gone = is_there and error.kind is KubeErrorKind.NOT_FOUND
+            if gone or error.kind is KubeErrorKind.CONFLICT:
+                return None
+            raise
+
     def openapi(self) -> Object:
         """Kubernetes' OpenAPI v2 document; see `Cluster.openapi`."""
-        return self._json("GET", "/openapi/v2", what="read the OpenAPI document")
+        return self._transport.json("GET", "/openapi/v2", what="read the OpenAPI document")
 
     def _each(self, work: Callable[[Object], _Made], items: Sequence[Object]) -> list[_Made]:
         if len(items) <= 1:
@@ -211,15 +234,8 @@ class LightkubeCluster:
             return ApplyResult(name, Outcome.CEDED, before)
         if found.standing is Standing.EQUAL:
             return ApplyResult(name, Outcome.UNCHANGED, before)
-        resource = self._resource((name.api_version, name.kind))
-        if resource is None:
-            raise KubeError(
-                KubeErrorKind.INVALID,
-                f"cannot apply {name}",
-                cause=f"{name.api_version} {name.kind} is not served",
-            )
-        path = resource.path(name.namespace, name.name)
-        written = self._json("PATCH", path, parameters, body=wanted, what=f"apply {name}")
+        path = self._served_at(name, "apply").path(name.namespace, name.name)
+        written = self._transport.json("PATCH", path, parameters, body=wanted, what=f"apply {name}")
         after = text(written, "metadata", "resourceVersion")
         changed = Outcome.UNCHANGED if after == before else Outcome.CHANGED
         return ApplyResult(name, changed if before else Outcome.CREATED, after)
@@ -228,6 +244,13 @@ class LightkubeCluster:
         if kind not in self._resources:
             self.discover()
         return self._resources.get(kind)
+
+    def _served_at(self, name: ObjectRef, verb: str) -> _Resource:
+        resource = self._resource((name.api_version, name.kind))
+        if resource is None:
+            cause = f"{name.api_version} {name.kind} is not served"
+            raise KubeError(KubeErrorKind.INVALID, f"cannot {verb} {name}", cause=cause)
+        return resource
 
     def _list(self, kind: KindRef, namespace: str, selectors: Mapping[str, str]) -> tuple[list[Object], str]:
         resource = self._resource(kind)
@@ -239,7 +262,7 @@ class LightkubeCluster:
         while True:
             parameters = {"limit": str(PAGE), **selectors, **({"continue": going_on} if going_on else {})}
             try:
-                page = self._json("GET", resource.path(namespace), parameters, what=f"list {name} objects")
+                page = self._transport.json("GET", resource.path(namespace), parameters, what=f"list {name} objects")
             except KubeError as error:
                 if error.kind is KubeErrorKind.NOT_FOUND:
                     return [], ""
@@ -251,83 +274,31 @@ class LightkubeCluster:
                 return found, text(page, "metadata", "resourceVersion")
 
     def _changes(self, kind: KindRef, namespace: str, parameters: Mapping[str, str]) -> Iterator[WatchEvent | None]:
-        """One watch request until it is silent for a heartbeat; None when it must begin with a new list."""
-        from httpx2 import HTTPError, ReadError, ReadTimeout, RemoteProtocolError, Timeout
-
-        resource = self._resources[kind]
-        timeout = Timeout(HEARTBEAT_SECONDS, connect=CONNECT_SECONDS)
-        query = {**parameters, "watch": "true", "allowWatchBookmarks": "true"}
+        """One watch request, which the server ends after a heartbeat; None when it must begin with a new list."""
+        path, what = self._resources[kind].path(namespace), f"watch {kind[1]} objects"
         try:
-            with self._client.stream("GET", resource.path(namespace), params=query, timeout=timeout) as response:
-                if response.is_error:
-                    response.read()
-                    error = self._status_error(response, f"watch {kind[1]} objects")
-                    if error.kind is not KubeErrorKind.EXPIRED:
-                        raise error
+            for event in self._transport.watch(path, parameters, seconds=HEARTBEAT_SECONDS, what=what):
+                if event["type"] == "ERROR":
                     yield None
-                    return
-                for line in response.iter_lines():
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        yield None
-                    elif event["type"] == "BOOKMARK":
-                        continue
-                    else:
-                        yield WatchEvent(EventType(event["type"]), event["object"])
-        except (ReadTimeout, ReadError, RemoteProtocolError):
-            # Silent for a heartbeat, or cut off: the next request goes on where this one ended.
-            return
-        except HTTPError as failure:
-            raise errors.from_transport(failure, what=f"watch {kind[1]} objects", server=self._server) from None
+                else:
+                    # A bookmark only says how far we are.
+                    kind_of_event = EventType.IDLE if event["type"] == "BOOKMARK" else EventType(str(event["type"]))
+                    yield WatchEvent(kind_of_event, mapping(event, "object"))
+        except KubeError as error:
+            if error.kind is not KubeErrorKind.EXPIRED:
+                raise
+            yield None
 
-    def _json(
-        self, method: str, path: str, parameters: Mapping[str, str] | None = None, *, what: str,
-        body: Object | None = None, accept: str = "application/json",
-    ) -> Object:  # fmt: skip
-        content = self._request(method, path, parameters or {}, what=what, body=body, accept=accept)
-        try:
-            document = json.loads(content)
-        except ValueError:
-            raise KubeError(
-                KubeErrorKind.UNAVAILABLE, f"cannot {what}", cause=f"{self._server} did not answer with JSON"
-            ) from None
-        return mapping(document)
 
-    def _request(
-        self, method: str, path: str, parameters: Mapping[str, str], *, what: str,
-        body: Object | None = None, accept: str = "application/json",
-    ) -> bytes:  # fmt: skip
-        from httpx2 import HTTPError, RemoteProtocolError
+def _place(item: Object) -> tuple[str, str]:
+    return namespace_of(item), name_of(item)
 
-        content = None if body is None else json.dumps(body).encode()
-        headers = {
-            "Accept": accept,
-            "User-Agent": USER_AGENT,
-            **({"Content-Type": _APPLY} if content is not None else {}),
-        }
-        # A kept connection that the server closed meanwhile says so only on use: one more try for what reads.
-        tries = 2 if method == "GET" else 1
-        while True:
-            tries -= 1
-            try:
-                response = self._client.request(method, path, params=dict(parameters), content=content, headers=headers)
-                break
-            except RemoteProtocolError as error:
-                if not tries:
-                    raise errors.from_transport(error, what=what, server=self._server) from None
-            except HTTPError as error:
-                raise errors.from_transport(error, what=what, server=self._server) from None
-        if response.is_error:
-            raise self._status_error(response, what)
-        return response.content
 
-    def _status_error(self, response: Response, what: str) -> KubeError:
-        return errors.from_status(
-            response.status_code,
-            response.content,
-            what=what,
-            retry_after=response.headers.get("Retry-After", ""),
-        )
+def _deleted(kind: KindRef, namespace: str, name: str) -> WatchEvent:
+    """For what a list no longer has; nobody saw it go."""
+    api_version, kind_name = kind
+    metadata: Object = {"namespace": namespace, "name": name}
+    return WatchEvent(EventType.DELETED, {"apiVersion": api_version, "kind": kind_name, "metadata": metadata})
 
 
 def _served(root: str, group: str, version: Object) -> dict[KindRef, _Resource]:

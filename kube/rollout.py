@@ -11,7 +11,7 @@ from kube.cluster import DAEMON_SET, DEPLOYMENT, NODE, POD
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from kube.cluster import Cluster, Look
+    from kube.cluster import Look, Reading
 
 # Reasons of containers that do not go away by waiting alone; they are worth showing.
 _STUCK: Final = (
@@ -23,7 +23,7 @@ _STUCK: Final = (
 )
 
 
-def deployment_ready(cluster: Cluster, namespace: str, name: str) -> Look:
+def deployment_ready(cluster: Reading, namespace: str, name: str) -> Look:
     """Whether a Deployment runs its current generation with every replica available.
 
     Raises:
@@ -37,7 +37,7 @@ def deployment_ready(cluster: Cluster, namespace: str, name: str) -> Look:
     return _judge(cluster, item, wanted=wanted, updated=updated, available=available)
 
 
-def daemon_set_ready(cluster: Cluster, namespace: str, name: str) -> Look:
+def daemon_set_ready(cluster: Reading, namespace: str, name: str) -> Look:
     """Whether a DaemonSet runs its current generation on every node that it wants.
 
     Raises:
@@ -53,7 +53,7 @@ def daemon_set_ready(cluster: Cluster, namespace: str, name: str) -> Look:
     return _judge(cluster, item, wanted=wanted, updated=updated, available=available)
 
 
-def nodes_ready(cluster: Cluster, names: Collection[str]) -> Look:
+def nodes_ready(cluster: Reading, names: Collection[str]) -> Look:
     """Whether all nodes of these names are Ready; nodes beyond them are not looked at.
 
     Raises:
@@ -70,7 +70,7 @@ def both(*looks: Look) -> Look:
     return Observation(all(look.holds for look in looks), "; ".join(look.seen for look in looks))
 
 
-def _judge(cluster: Cluster, item: Object, *, wanted: int, updated: int, available: int) -> Look:
+def _judge(cluster: Reading, item: Object, *, wanted: int, updated: int, available: int) -> Look:
     label = f"{text(item, 'kind')} {namespace_of(item)}/{name_of(item)}"
     current = number(item, "status", "observedGeneration") >= number(item, "metadata", "generation")
     seen = f"{label}: {available} of {wanted} available"
@@ -80,7 +80,7 @@ def _judge(cluster: Cluster, item: Object, *, wanted: int, updated: int, availab
     return _no(f"{seen}; {stuck}" if stuck else seen)
 
 
-def _stuck_pods(cluster: Cluster, item: Object) -> str:
+def _stuck_pods(cluster: Reading, item: Object) -> str:
     """What the first pod that does not get on says about itself."""
     prefix = f"{name_of(item)}-"
     for pod in cluster.list_objects(POD, namespace_of(item)):

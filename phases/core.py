@@ -7,7 +7,20 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import (
+    Action,
+    Changes,
+    Conflict,
+    Context,
+    Done,
+    Foreseen,
+    Found,
+    KillSafety,
+    Observation,
+    Phase,
+    Step,
+    ToDo,
+)
 from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import Gate
 from bootstrap.host.files import write_atomically
@@ -16,8 +29,11 @@ from gitops.releases import release as read_release
 from gitops.releases import write_core
 from kube import helm
 from kube.adoption import ADOPTER, AdoptionBaseline, collect_baseline
+from kube.cluster import DAEMON_SET, DEPLOYMENT, NODE
 from kube.helmfile import Helmfile
 from kube.rollout import both, daemon_set_ready, deployment_ready, nodes_ready
+from kube.watching import SAFETY_SECONDS, Watched
+from phases import sources
 from phases.refs import API, BASELINE, CORE_FOLDER, CORE_RELEASES, DEFINITIONS, FILES, LAST, NODES, RESOURCES, SECRETS
 from phases.refs import CoreRelease as Core
 
@@ -26,7 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops.tree import Tree
-    from kube.cluster import Cluster, Look
+    from kube.cluster import Look, Reading
+    from kube.watching import Source
     from phases.world import Credentials, World
 
 # Seconds; images of 80 to 120 MB are pulled and started, two at a time under emulation.
@@ -45,12 +62,14 @@ def phase(world: World) -> Phase:
         actions=partial(_charts_actions, world),
         needs=(FILES.name,),
         early=True,
+        inputs=sources.tree(world.cluster),
     )
     baseline = Step(
         name=BASELINE.name,
         title="Note what runs, before Flux knows of it",
         probe=partial(_baseline_probe, world),
         actions=partial(_baseline_actions, world),
+        foresee=lambda _: Foreseen(None, (), known_after="the releases before"),
         needs=(API.name, SECRETS.name, *(one.name for one in CORE_RELEASES if one is not LAST)),
     )
     return Phase(
@@ -78,7 +97,7 @@ def helmfile(world: World, folder: Path, name: str, *, kubeconfig: Path | None, 
         kubeconfig: the private kubeconfig; None for what needs no cluster.
         purpose: names the surroundings; one process each.
     """
-    environment = helm.helm_environment(world.state / "helm" / (purpose or name.partition(".")[0]))
+    environment = helm.helm_environment(surroundings(world, purpose or name.partition(".")[0]))
     return Helmfile(
         runner=world.runner,
         helmfile=world.programs["helmfile"],
@@ -89,6 +108,11 @@ def helmfile(world: World, folder: Path, name: str, *, kubeconfig: Path | None, 
         environment={**environment, "FIRSTLIGHT_CORE": str(folder), "FIRSTLIGHT_HELM_WAIT": "false"},
         kubeconfig=kubeconfig,
     )
+
+
+def surroundings(world: World, purpose: str) -> Path:
+    """The folder of helm and helmfile for one purpose, such as a release."""
+    return world.state / "helm" / purpose
 
 
 def digest_key(credentials: Credentials) -> bytes:
@@ -103,7 +127,9 @@ def _release_step(world: World, one: Core) -> Step[str, None]:
         probe=partial(_release_probe, world, one),
         actions=partial(_release_actions, world, one),
         gate=partial(_release_gate, world, one),
+        foresee=lambda _: Foreseen("", None, known_after=API.name),
         needs=(*_COMMON, *one.needs),
+        inputs=(*sources.HELMFILES, *sources.tree(world.cluster)),
     )
 
 
@@ -111,7 +137,7 @@ def _last(world: World) -> Step[str, None]:
     step = _release_step(world, LAST)
     return Step(
         name=step.name, title=step.title, probe=step.probe, actions=step.actions, gate=step.gate,
-        needs=(*step.needs, BASELINE.name),
+        foresee=step.foresee, needs=(*step.needs, BASELINE.name), inputs=step.inputs,
     )  # fmt: skip
 
 
@@ -166,14 +192,22 @@ def _release_probe(world: World, one: Core, ctx: Context) -> Found[str, None]:
     return ToDo("installed", f"{state}{owner}; {look.seen}")
 
 
-def _release_actions(world: World, one: Core, ctx: Context, seen: str) -> Sequence[Action]:
+def _release_actions(world: World, one: Core, _ctx: Context, seen: str) -> Sequence[Action]:
     if seen == "installed":
         return []
-    access, folder = ctx.value(API), ctx.value(CORE_FOLDER)
-    file = helmfile(world, folder, "01-core.yaml.gotmpl", kubeconfig=access.kubeconfig, purpose=one.name)
 
-    def sync(_: Context) -> None:
-        file.sync(one.name)
+    def sync(inner: Context) -> None:
+        folder, kubeconfig = inner.value(CORE_FOLDER), inner.value(API).kubeconfig
+        helmfile(world, folder, "01-core.yaml.gotmpl", kubeconfig=kubeconfig, purpose=one.name).sync(one.name)
+
+    def preview(inner: Context) -> str:
+        wanted = read_release(inner.value(FILES), one.name)
+        with inner.outside("request"):
+            found = helm.latest(inner.value(API).api, one.name, one.namespace)
+        if found is None:
+            return f"chart {wanted.version} with its values"
+        places = helm.differing(found.values, wanted.values)
+        return f"chart {found.version} -> {wanted.version}; values that differ: {', '.join(places) or 'none'}"
 
     return [
         Action(
@@ -182,19 +216,39 @@ def _release_actions(world: World, one: Core, ctx: Context, seen: str) -> Sequen
             run=sync,
             recognised_by="helm's storage has it deployed with this chart and these values",
             kill_safety=KillSafety.PARTIAL,
+            preview=preview,
         )
     ]
 
 
 def _release_gate(world: World, one: Core, ctx: Context) -> Gate[None]:
+    watched = Watched(lambda: ctx.value(API).api, *_sources(one))
+
     def check(inner: Context) -> Observation[None]:
-        look = _look(world, one, ctx.value(API).api, inner)
+        look = _look(world, one, watched.now(), inner)
         return Observation(look.holds, look.seen, proofs=_proofs(world, one, look.seen))
 
-    return Gate(description=f"{one.name} to be ready", check=check, timeout=RELEASE_SECONDS, interval=0.5)
+    return Gate(
+        description=f"{one.name} to be ready",
+        check=check,
+        timeout=RELEASE_SECONDS,
+        interval=SAFETY_SECONDS,
+        watch=watched.watch,
+    )
 
 
-def _look(world: World, one: Core, api: Cluster, ctx: Context) -> Look:
+def _sources(one: Core) -> tuple[Source, ...]:
+    """What the look at a release reads, pods left out: they only explain what is slow."""
+    match one.name:
+        case "cilium":
+            return (DAEMON_SET, one.namespace), (DEPLOYMENT, one.namespace), (NODE, "")
+        case "coredns" | "flux-operator":
+            return ((DEPLOYMENT, one.namespace),)
+        case _:
+            return ((handover.FLUX_INSTANCE, one.namespace),)
+
+
+def _look(world: World, one: Core, api: Reading, ctx: Context) -> Look:
     match one.name:
         case "cilium":
             return both(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import Action, Context, Done, Foreseen, Found, KillSafety, Observation, Phase, Step, ToDo
 from bootstrap.engine.step import Gate
 from bootstrap.host.objects import Object, name_of
-from kube.cluster import Standing
+from kube.cluster import CUSTOM_RESOURCE_DEFINITION, Standing, describe
 from kube.crds import established, extract
+from kube.watching import SAFETY_SECONDS, Watched
+from phases import sources
 from phases.core import helmfile
 from phases.refs import API, CORE_FOLDER, DEFINITIONS, EXTRACT
 
@@ -38,14 +40,17 @@ def phase(world: World) -> Phase:
                 probe=partial(_extract, world),
                 needs=(CORE_FOLDER.name,),
                 early=True,
+                inputs=(*sources.HELMFILES, *sources.tree(world.cluster)),
             ),
             Step(
                 name=DEFINITIONS.name,
                 title="Apply definitions",
                 probe=partial(_probe, world),
+                foresee=_foreseen,
                 actions=partial(_actions, world),
                 gate=partial(_gate, world),
                 needs=(EXTRACT.name, API.name),
+                inputs=(*sources.HELMFILES, *sources.tree(world.cluster)),
             ),
         ),
     )
@@ -69,6 +74,10 @@ def _probe(_world: World, ctx: Context) -> Found[tuple[str, ...], None]:
     return ToDo(pending, f"to apply: {', '.join(pending) or 'none'}; {look.seen}")
 
 
+def _foreseen(ctx: Context) -> Foreseen[tuple[str, ...], None]:
+    return Foreseen(tuple(name_of(item) for item in ctx.value(EXTRACT)), None, known_after=API.name)
+
+
 def _actions(_world: World, ctx: Context, pending: tuple[str, ...]) -> Sequence[Action]:
     definitions = [item for item in ctx.value(EXTRACT) if name_of(item) in pending]
 
@@ -76,26 +85,36 @@ def _actions(_world: World, ctx: Context, pending: tuple[str, ...]) -> Sequence[
         with inner.outside("request"):
             inner.value(API).api.apply(definitions)
 
+    def preview(inner: Context) -> str:
+        with inner.outside("request"):
+            return "\n".join(map(describe, inner.value(API).api.compare(definitions)))
+
     if not definitions:
         return []
     return [
         Action(
-            description=f"apply {len(definitions)} definitions: {', '.join(pending)}",
+            description=f"apply the definitions {', '.join(pending)}",
             reason="they are absent or different",
             run=apply,
             recognised_by="each definition holds what its chart says, owned by firstlight",
             kill_safety=KillSafety.PARTIAL,
+            preview=preview,
         )
     ]
 
 
 def _gate(_world: World, ctx: Context) -> Gate[None]:
     names = [name_of(item) for item in ctx.value(EXTRACT)]
+    watched = Watched(lambda: ctx.value(API).api, (CUSTOM_RESOURCE_DEFINITION, ""))
 
-    def check(inner: Context) -> Observation[None]:
-        look = established(inner.value(API).api, names)
+    def check(_: Context) -> Observation[None]:
+        look = established(watched.now(), names)
         return Observation(look.holds, look.seen)
 
     return Gate(
-        description="every definition to be established", check=check, interval=0.25, timeout=ESTABLISHED_SECONDS
+        description="every definition to be established",
+        check=check,
+        interval=SAFETY_SECONDS,
+        timeout=ESTABLISHED_SECONDS,
+        watch=watched.watch,
     )

@@ -8,25 +8,41 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import (
+    Action,
+    Changes,
+    Conflict,
+    Context,
+    Done,
+    Foreseen,
+    Found,
+    KillSafety,
+    Observation,
+    Phase,
+    Step,
+    ToDo,
+)
 from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import Gate
 from bootstrap.host.errors import ExitCode, Problem
 from bootstrap.host.files import write_atomically
 from gitops import handover
 from gitops.releases import releases
-from gitops.tree import Name
+from gitops.tree import FLUX_SYSTEM, Name
 from gitops.validate import validate
 from kube import helm
 from kube.adoption import ADOPTER, adopted, collect_state, judge
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION
+from kube.watching import SAFETY_SECONDS, Watched
+from phases import sources
 from phases.core import baseline_file, digest_key, flux_version
 from phases.refs import API, BASELINE, COMMIT, CORE_RELEASES, FILES, LAST, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kube.cluster import Look
+    from kube.cluster import Look, Reading
+    from kube.watching import Source
     from phases.world import World
 
 # Seconds; Flux pulls Git every minute, then builds, applies and waits for health.
@@ -42,38 +58,44 @@ class Criterion:
         name: of the step.
         title: what it shows, for the verdict.
         awaited: completes "waiting for ...".
-        look: sees whether it holds.
+        look: sees whether it holds, in what the last parameter gives of the cluster.
+        sources: what that look reads.
     """
 
     name: str
     title: str
     awaited: str
-    look: Callable[[World, Context], Look]
+    look: Callable[[Context, Reading], Look]
+    sources: tuple[Source, ...]
 
 
 def _criteria() -> tuple[Criterion, ...]:
     return (
         Criterion(
             "operator", "flux-operator is Ready", "flux-operator to be ready",
-            lambda _, ctx: handover.operator_ready(ctx.value(API).api),
+            lambda _, live: handover.operator_ready(live),
+            ((handover.DEPLOYMENT, FLUX_SYSTEM),),
         ),
         Criterion(
             "instance", "FluxInstance is Ready at the version of the tree", "FluxInstance to be ready",
-            lambda _, ctx: handover.instance_ready(ctx.value(API).api, flux_version(ctx.value(FILES))),
+            lambda ctx, live: handover.instance_ready(live, flux_version(ctx.value(FILES))),
+            ((handover.FLUX_INSTANCE, FLUX_SYSTEM),),
         ),
         Criterion(
             "source", "the Git source has the commit that was bootstrapped", "the Git source to have the commit",
-            lambda _, ctx: handover.source_at(ctx.value(API).api, ctx.value(COMMIT)),
+            lambda ctx, live: handover.source_at(live, ctx.value(COMMIT)),
+            ((handover.GIT_REPOSITORY, FLUX_SYSTEM),),
         ),
         Criterion(
             "kustomizations", "every Kustomization is Ready at that commit", "every Kustomization to be ready",
-            _kustomizations,
+            _kustomizations, ((handover.KUSTOMIZATION, ""), (handover.HELM_RELEASE, "")),
         ),
         Criterion(
             "releases", "every HelmRelease is Ready", "every HelmRelease to be ready",
-            lambda _, ctx: handover.releases_ready(
-                ctx.value(API).api, [Name(one.namespace, one.name) for one in releases(ctx.value(FILES))]
+            lambda ctx, live: handover.releases_ready(
+                live, [Name(one.namespace, one.name) for one in releases(ctx.value(FILES))]
             ),
+            ((handover.HELM_RELEASE, ""),),
         ),
     )  # fmt: skip
 
@@ -88,24 +110,28 @@ def phase(world: World) -> Phase:
         target=budget.target,
         deadline=budget.deadline,
         steps=(
-            *(_look_step(world, criterion) for criterion in _criteria()),
+            *(_look_step(criterion) for criterion in _criteria()),
             Step(
                 name="manifests",
                 title="The tree builds and every object fits its schema",
                 probe=partial(_manifests, world),
+                foresee=lambda _: Foreseen(None, None, known_after=LAST.name, done=True),
                 needs=NEEDS,
+                inputs=sources.tree(world.cluster),
             ),
             Step(
                 name="taken-over",
                 title="Flux has taken over each core release",
-                probe=partial(_taken_over_probe, world),
-                gate=partial(_taken_over_gate, world),
+                probe=_taken_over_probe,
+                foresee=_awaited,
+                gate=_taken_over_gate,
                 needs=(*NEEDS, "releases"),
             ),
             Step(
                 name="adoption",
                 title="Taking over changed nothing",
                 probe=partial(_adoption_probe, world),
+                foresee=lambda _: Foreseen({}, None, known_after="taken-over"),
                 actions=partial(_adoption_actions, world),
                 needs=(*NEEDS, "taken-over"),
             ),
@@ -113,27 +139,39 @@ def phase(world: World) -> Phase:
     )
 
 
-def _look_step(world: World, criterion: Criterion) -> Step[None, None]:
+def _look_step(criterion: Criterion) -> Step[None, None]:
     def probe(ctx: Context) -> Found[None, None]:
         with ctx.outside("request"):
-            look = criterion.look(world, ctx)
+            look = criterion.look(ctx, ctx.value(API).api)
         if look.holds:
             return Done(look.seen, None, (Proof(criterion.title, look.seen),))
         return ToDo(None, look.seen)
 
     def gate(ctx: Context) -> Gate[None]:
+        watched = Watched(lambda: ctx.value(API).api, *criterion.sources)
+
         def check(_: Context) -> Observation[None]:
-            look = criterion.look(world, ctx)
+            look = criterion.look(ctx, watched.now())
             return Observation(look.holds, look.seen, proofs=(Proof(criterion.title, look.seen),) if look.holds else ())
 
-        return Gate(description=criterion.awaited, check=check, interval=0.5, timeout=RECONCILE_SECONDS)
+        return Gate(
+            description=criterion.awaited,
+            check=check,
+            interval=SAFETY_SECONDS,
+            timeout=RECONCILE_SECONDS,
+            watch=watched.watch,
+        )
 
-    return Step(name=criterion.name, title=criterion.title, probe=probe, gate=gate, needs=NEEDS)
+    return Step(name=criterion.name, title=criterion.title, probe=probe, gate=gate, needs=NEEDS, foresee=_awaited)
 
 
-def _kustomizations(_world: World, ctx: Context) -> Look:
+def _awaited(_ctx: Context) -> Foreseen[None, None]:
+    return Foreseen(None, None, known_after=LAST.name)
+
+
+def _kustomizations(ctx: Context, live: Reading) -> Look:
     expected = [one.name for one in ctx.value(FILES).kustomizations]
-    return handover.kustomizations_at(ctx.value(API).api, ctx.value(COMMIT), expected)
+    return handover.kustomizations_at(live, ctx.value(COMMIT), expected)
 
 
 def _manifests(world: World, ctx: Context) -> Found[None, None]:
@@ -151,24 +189,32 @@ def _manifests(world: World, ctx: Context) -> Found[None, None]:
     return Done(result.seen, None, (Proof("kustomize build and kubeconform are clean", result.seen),))
 
 
-def _taken_over_probe(world: World, ctx: Context) -> Found[None, None]:
-    look = _taken_over(world, ctx)
+def _taken_over_probe(ctx: Context) -> Found[None, None]:
+    with ctx.outside("request"):
+        look = _taken_over(ctx.value(API).api)
     return Done(look.seen, None) if look.holds else ToDo(None, look.seen)
 
 
-def _taken_over_gate(world: World, ctx: Context) -> Gate[None]:
+def _taken_over_gate(ctx: Context) -> Gate[None]:
+    # Helm's own storage is what counts; helm-controller tells of each change in the HelmRelease.
+    watched = Watched(lambda: ctx.value(API).api, (handover.HELM_RELEASE, ""))
+
     def check(_: Context) -> Observation[None]:
-        look = _taken_over(world, ctx)
+        look = _taken_over(watched.now())
         return Observation(look.holds, look.seen)
 
-    return Gate(description="helm-controller to take over each core release", check=check, timeout=RECONCILE_SECONDS)
+    return Gate(
+        description="helm-controller to take over each core release",
+        check=check,
+        interval=SAFETY_SECONDS,
+        timeout=RECONCILE_SECONDS,
+        watch=watched.watch,
+    )
 
 
-def _taken_over(_world: World, ctx: Context) -> Look:
+def _taken_over(live: Reading) -> Look:
     """Whether helm-controller made the latest revision of every core release."""
-    api = ctx.value(API).api
-    with ctx.outside("request"):
-        latest = {one.name: helm.latest(api, one.name, one.namespace) for one in CORE_RELEASES}
+    latest = {one.name: helm.latest(live, one.name, one.namespace) for one in CORE_RELEASES}
     behind = [
         f"{name}: revision {found.revision} {found.status} by {found.deployed_by}" if found else f"{name} is gone"
         for name, found in latest.items()

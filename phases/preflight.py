@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Conflict, Context, Done, Found, Observation, Phase, Step, ToDo
+from bootstrap.engine import Conflict, Context, Done, Foreseen, Found, Observation, Phase, Step, ToDo
+from bootstrap.engine.retry import SECRET
 from bootstrap.engine.step import Gate
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
@@ -15,11 +17,13 @@ from bootstrap.host.errors import Problem
 from bootstrap.host.objects import mapping, text
 from bootstrap.host.secret import Secret
 from gitops.build import Kustomize
-from gitops.releases import releases
+from gitops.releases import release, releases
 from gitops.tree import Tree
 from gitops.tree import load as load_tree
 from inventory.secrets import providers, resolve_all
-from phases.core import helmfile
+from kube.helm import pulled_digest
+from phases import foresight, sources
+from phases.core import helmfile, surroundings
 from phases.refs import CHARTS, COMMIT, CORE_FOLDER, CORE_RELEASES, FILES, MACHINES, SECRETS
 from phases.resources import load_resources
 from phases.world import Credentials, World
@@ -36,6 +40,10 @@ if TYPE_CHECKING:
 
 # A machine that installs or reboots answers again within 100 s on hardware, 140 s under emulation.
 MACHINE_SECONDS: Final = 300.0
+# Seconds between two looks at machines, first and later. A look is up to three connections to each (two addresses,
+# two handshakes at one of them), and four attempts a second are what a machine should have to bear.
+MACHINE_INTERVAL: Final = 0.75
+SLOWEST_MACHINE_LOOK: Final = 1.0
 # Half the year for which talosctl makes its certificates.
 TALOSCONFIG_SECONDS: Final = 180 * 24 * 3600.0
 # Seconds for one Git command; ls-remote crosses the network.
@@ -54,12 +62,26 @@ def phase(world: World) -> Phase:
         deadline=max(budget.deadline, MACHINE_SECONDS),
         steps=(
             Step(name="programs", title="Find the pinned programs", probe=partial(_programs, world), early=True),
-            Step(name=FILES.name, title="Read the tree that Flux will run", probe=partial(_files, world), early=True),
-            Step(name=SECRETS.name, title="Resolve every secret", probe=partial(_secrets, world), early=True),
+            Step(
+                name=FILES.name,
+                title="Read the tree that Flux will run",
+                probe=partial(_files, world),
+                early=True,
+                inputs=(*sources.tree(world.cluster), *sources.RESOURCES),
+            ),
+            Step(
+                name=SECRETS.name,
+                title="Resolve every secret",
+                probe=partial(_secrets, world),
+                foresee=partial(_secrets_foreseen, world),
+                early=True,
+                inputs=sources.inventory(world.cluster),
+            ),
             Step(
                 name=COMMIT.name,
                 title="Know the commit that Flux must reach",
                 probe=partial(_commit, world),
+                foresee=partial(_commit_foreseen, world),
                 early=True,
             ),
             Step(
@@ -68,14 +90,17 @@ def phase(world: World) -> Phase:
                 probe=partial(_charts, world),
                 needs=(CORE_FOLDER.name,),
                 early=True,
+                inputs=(*sources.tree(world.cluster), *sources.HELMFILES),
             ),
             Step(
                 name=MACHINES.name,
                 title="See every machine",
                 probe=partial(_machines, world),
+                foresee=partial(_machines_foreseen, world),
                 gate=partial(_machines_gate, world),
                 needs=(SECRETS.name,),
                 early=True,
+                inputs=sources.inventory(world.cluster),
             ),
         ),
     )
@@ -105,19 +130,30 @@ def _secrets(world: World, ctx: Context) -> Found[None, Credentials]:
         settings, environment=world.environment, runner=world.runner, op=world.programs.get("op"), ca_file=world.trust
     )
     with ctx.outside("request"):
-        resolved = resolve_all((settings.talos_bundle, settings.connect_token), answering)
+        resolved = resolve_all(
+            (settings.talos_bundle, settings.connect_token),
+            answering,
+            persist=lambda read: ctx.retry(read, SECRET),
+        )
     for note in resolved.notes:
         ctx.note(note)
     token = resolved.secrets[settings.connect_token.text]
     bundle = bundles.read(resolved.secrets[settings.talos_bundle.text])
     for secret in (*bundle.sensitive, token):
         world.redactor.add(secret)
+    ctx.identify("Talos cluster id", bundle.identity)
     credentials = Credentials(
         bundle=bundle,
         talosconfig=_talosconfig(world, bundle),
         named={"connect-token": token},
     )
     return Done(f"{settings.talos_bundle}, {settings.connect_token}", credentials)
+
+
+def _secrets_foreseen(world: World, _ctx: Context) -> Foreseen[None, Credentials]:
+    settings = world.cluster.secrets
+    references = ", ".join(str(Secret(b"", each.text)) for each in (settings.talos_bundle, settings.connect_token))
+    return Foreseen(None, foresight.credentials(world), done=True, summary=f"{references}; here with throw-away ones")
 
 
 def _talosconfig(world: World, bundle: Bundle) -> Secret:
@@ -161,6 +197,13 @@ def _commit(world: World, _ctx: Context) -> Found[None, str]:
     return Done(f"{head[:12]}, checked out, committed and pushed", head)
 
 
+def _commit_foreseen(world: World, _ctx: Context) -> Foreseen[None, str]:
+    source = world.cluster.git
+    summary = "the worktree's own commit" if world.cluster.virtual else f"{source.ref} of {source.url}"
+    known_after = "" if world.cluster.virtual else "a look at the remote"
+    return Foreseen(None, world.commit or "<commit>", done=True, known_after=known_after, summary=summary)
+
+
 def _charts(world: World, ctx: Context) -> Found[None, None]:
     file = helmfile(world, ctx.value(CORE_FOLDER), "01-core.yaml.gotmpl", kubeconfig=None, purpose="preflight")
     try:
@@ -171,7 +214,16 @@ def _charts(world: World, ctx: Context) -> Found[None, None]:
             "a core release cannot be rendered", problems=(problem,), remedy="check chart, version and values"
         )
     count = sum(line.startswith(b"kind:") for line in rendered.splitlines())
-    return Done(f"{len(CORE_RELEASES)} releases with {count} objects", None)
+    found = "; ".join(_chart(world, ctx, one.name) for one in CORE_RELEASES)
+    return Done(f"{len(CORE_RELEASES)} releases with {count} objects; {found}", None)
+
+
+def _chart(world: World, ctx: Context, name: str) -> str:
+    """What a release is made of: charts may render at random, so their digests compare and their output does not."""
+    one = release(ctx.value(FILES), name)
+    chart = pulled_digest(surroundings(world, "preflight"), one.chart, one.version)
+    values = hashlib.sha256((ctx.value(CORE_FOLDER) / f"{one.release_name}.yaml").read_bytes()).hexdigest()[:12]
+    return f"{name}: chart {one.version} ({chart or 'not kept'}), values ({values})"
 
 
 def _machines(world: World, ctx: Context) -> Found[None, Mapping[str, Seen]]:
@@ -190,6 +242,11 @@ def _machines(world: World, ctx: Context) -> Found[None, Mapping[str, Seen]]:
     return ToDo(None, _describe(seen))
 
 
+def _machines_foreseen(world: World, _ctx: Context) -> Foreseen[None, Mapping[str, Seen]]:
+    seen = {node.name: Seen(State.MAINTENANCE, "in maintenance mode") for node in world.cluster.nodes}
+    return Foreseen(None, seen, known_after="a look at the machines")
+
+
 def _machines_gate(world: World, ctx: Context) -> Gate[Mapping[str, Seen]]:
     def check(_: Context) -> Observation[Mapping[str, Seen]]:
         seen = see_machines(world, ctx.value(SECRETS))
@@ -199,6 +256,8 @@ def _machines_gate(world: World, ctx: Context) -> Gate[Mapping[str, Seen]]:
     return Gate(
         description="every machine to answer in maintenance mode or as one of this cluster",
         check=check,
+        interval=MACHINE_INTERVAL,
+        slowest=SLOWEST_MACHINE_LOOK,
         timeout=MACHINE_SECONDS,
         remedy="check power, cabling and the addresses in the inventory",
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bootstrap.engine import Action, Context, Done, Found, KillSafety, Phase, Step, ToDo
-from kube.cluster import Standing
+from bootstrap.engine import Action, Context, Done, Foreseen, Found, KillSafety, Phase, Step, ToDo
+from kube.cluster import Comparison, Standing, describe, reference
+from phases import sources
 from phases.refs import API, RESOURCES, SECRETS
 from phases.resources import load_resources, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kube.cluster import Comparison
     from phases.world import World
 
 
@@ -31,8 +31,10 @@ def phase(world: World) -> Phase:
                 name=RESOURCES.name,
                 title="Apply bootstrap/resources.yaml",
                 probe=partial(_probe, world),
+                foresee=partial(_foreseen, world),
                 actions=partial(_actions, world),
                 needs=(SECRETS.name, API.name),
+                inputs=sources.RESOURCES,
             ),
         ),
     )
@@ -46,6 +48,11 @@ def _probe(world: World, ctx: Context) -> Found[tuple[Comparison, ...], None]:
     if not pending:
         return Done(f"{len(compared)} objects as wanted", None)
     return ToDo(pending, "; ".join(f"{one.reference} is {one.standing}" for one in pending))
+
+
+def _foreseen(world: World, _ctx: Context) -> Foreseen[tuple[Comparison, ...], None]:
+    absent = tuple(Comparison(reference(item), Standing.ABSENT) for item in load_resources(world.root))
+    return Foreseen(absent, None, known_after=API.name)
 
 
 def _actions(world: World, _ctx: Context, pending: tuple[Comparison, ...]) -> Sequence[Action]:
@@ -62,5 +69,6 @@ def _actions(world: World, _ctx: Context, pending: tuple[Comparison, ...]) -> Se
             run=apply,
             recognised_by="each object holds what the file says, owned by firstlight",
             kill_safety=KillSafety.PARTIAL,
+            preview=lambda _: "\n".join(map(describe, pending)),
         )
     ]

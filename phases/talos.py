@@ -6,7 +6,22 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import (
+    Action,
+    Changes,
+    Conflict,
+    Context,
+    Done,
+    Foreseen,
+    Found,
+    KillSafety,
+    Observation,
+    Phase,
+    Step,
+    ToDo,
+)
+from bootstrap.engine.retry import row_of
+from bootstrap.engine.retry_table import Again
 from bootstrap.engine.step import Gate, is_transient
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import FirstlightError
@@ -15,7 +30,9 @@ from bootstrap.host.objects import name_of, objects, text
 from bootstrap.host.secret import Secret
 from inventory.model import Role
 from kube.cluster import NODE
-from phases.preflight import see_machine
+from kube.watching import SAFETY_SECONDS, Watched
+from phases import foresight, sources
+from phases.preflight import MACHINE_INTERVAL, SLOWEST_MACHINE_LOOK, see_machine
 from phases.refs import API, ETCD, INSTALL, MACHINES, NODES, RENDER, SECRETS
 from phases.world import Access, Credentials, World
 from talos import identity
@@ -27,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inventory.model import Node
+    from kube.cluster import Reading
     from talos.client import ServiceState
 
 # Install, reboot and boot: 70 s under emulation, 120 s and a slow power-on self-test on hardware.
@@ -41,10 +59,13 @@ BOOTSTRAPPABLE_SECONDS: Final = 180.0
 REGISTER_SECONDS: Final = 240.0
 # A fresh API server answers, restarts its informers and answers again: three looks in a row.
 STEADY: Final = 3
-# "Not now" answers of `bootstrap`: it may be asked again.
-NOT_YET: Final = frozenset(
-    {Kind.NOT_IN_SYNC, Kind.NOT_AVAILABLE_YET, Kind.REFUSED, Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.TIME_SERVER}
-)
+# Seconds between two looks at the Kubernetes API, first and later; a look asks each machine once, and
+# four attempts a second are what a machine should have to bear.
+API_INTERVAL: Final = 0.25
+SLOWEST_API_LOOK: Final = 0.5
+# What Talos writes when it takes a bootstrap (v1.11.5, pkg/system/services/etcd.go); a reboot takes both away, the
+# line and the intent. `Preparing` alone says nothing: it is also how etcd waits to be bootstrapped.
+BOOTSTRAP_TAKEN: Final = "service[etcd](Finished): Bootstrap requested"
 
 
 def phase(world: World) -> Phase:
@@ -63,37 +84,46 @@ def phase(world: World) -> Phase:
                 probe=partial(_render, world),
                 needs=(SECRETS.name,),
                 early=True,
+                inputs=sources.machines(world.cluster),
             ),
             Step(
                 name=INSTALL.name,
                 title="Configure and install every machine",
                 probe=partial(_install_probe, world),
+                foresee=partial(_install_foreseen, world),
                 actions=partial(_install_actions, world),
                 gate=partial(_install_gate, world),
                 needs=(SECRETS.name, RENDER.name, MACHINES.name),
+                inputs=sources.machines(world.cluster),
             ),
             Step(
                 name=ETCD.name,
                 title="Start etcd on the bootstrap node",
                 probe=partial(_etcd_probe, world),
+                foresee=lambda _: Foreseen("not bootstrapped", None, known_after=INSTALL.name),
                 actions=partial(_etcd_actions, world),
                 gate=partial(_etcd_gate, world),
                 needs=(SECRETS.name, INSTALL.name),
+                inputs=sources.inventory(world.cluster),
             ),
             Step(
                 name=API.name,
                 title="Reach the Kubernetes API of every control plane",
                 probe=partial(_api_probe, world),
+                foresee=lambda _: Foreseen(None, foresight.access(world), known_after=ETCD.name),
                 actions=partial(_api_actions, world),
                 gate=partial(_api_gate, world),
                 needs=(SECRETS.name, ETCD.name),
+                inputs=sources.inventory(world.cluster),
             ),
             Step(
                 name=NODES.name,
                 title="Find every node registered",
                 probe=partial(_nodes_probe, world),
+                foresee=partial(_nodes_foreseen, world),
                 gate=partial(_nodes_gate, world),
                 needs=(API.name,),
+                inputs=sources.inventory(world.cluster),
             ),
         ),
     )
@@ -122,11 +152,18 @@ def _install_probe(world: World, ctx: Context) -> Found[tuple[str, ...], None]:
     return ToDo(waiting, f"in maintenance mode: {', '.join(waiting) or 'none, but not all answer'}")
 
 
+def _install_foreseen(world: World, _ctx: Context) -> Foreseen[tuple[str, ...], None]:
+    return Foreseen(tuple(node.name for node in world.cluster.nodes), None, known_after=MACHINES.name)
+
+
 def _install_actions(world: World, ctx: Context, waiting: tuple[str, ...]) -> Sequence[Action]:
     configs = ctx.value(RENDER)
 
     def apply(node: Node, _: Context) -> None:
         world.talosctl.apply_insecure(str(node.maintenance_address), configs[node.name])
+
+    def preview(node: Node, _: Context) -> str:
+        return world.talosctl.try_insecure(str(node.maintenance_address), configs[node.name])
 
     return [
         Action(
@@ -136,6 +173,7 @@ def _install_actions(world: World, ctx: Context, waiting: tuple[str, ...]) -> Se
             recognised_by="the machine answers with a certificate of this cluster",
             changes=Changes.MACHINES,
             kill_safety=KillSafety.ATOMIC,
+            preview=partial(preview, node),
         )
         for node in world.cluster.nodes
         if node.name in waiting
@@ -154,6 +192,8 @@ def _install_gate(world: World, ctx: Context) -> Gate[None]:
         description="every machine to come back installed, with a certificate of this cluster",
         check=check,
         transient=lambda error: is_transient(error) and not isinstance(error, InstallFailedError),
+        interval=MACHINE_INTERVAL,
+        slowest=SLOWEST_MACHINE_LOOK,
         timeout=INSTALL_SECONDS,
         remedy="look at the machine's console: the install disk and the installer's registry are the usual causes",
     )
@@ -184,14 +224,24 @@ def _etcd_probe(world: World, ctx: Context) -> Found[str, None]:
     node = world.cluster.bootstrap
     try:
         service = world.talosctl.services(str(node.address), ctx.value(SECRETS).talosconfig).get("etcd")
+        if service and service.healthy:
+            return Done(f"etcd on {node.name} is {service.state} and healthy", None)
+        taken = _is_taken(world, str(node.address), ctx.value(SECRETS).talosconfig)
     except TalosError as error:
         return ToDo(str(error), f"etcd on {node.name} cannot be asked yet: {error}")
-    if service and service.healthy:
-        return Done(f"etcd on {node.name} is {service.state} and healthy", None)
-    return ToDo(_service_text(service), f"etcd on {node.name}: {_service_text(service)}")
+    seen = _service_text(service)
+    return ToDo("" if taken else seen, f"etcd on {node.name}: {'bootstrapped, ' if taken else ''}{seen}")
+
+
+def _is_taken(world: World, address: str, talosconfig: Secret) -> bool:
+    """Whether a node has taken a bootstrap since it booted."""
+    return BOOTSTRAP_TAKEN in world.talosctl.kernel_log(address, talosconfig)
 
 
 def _etcd_actions(world: World, ctx: Context, seen: str) -> Sequence[Action]:
+    """What was seen of etcd, empty when it was bootstrapped and only has to come up."""
+    if not seen:
+        return []
     node = world.cluster.bootstrap
     address, talosconfig = str(node.address), ctx.value(SECRETS).talosconfig
 
@@ -200,6 +250,8 @@ def _etcd_actions(world: World, ctx: Context, seen: str) -> Sequence[Action]:
             Gate(
                 description=f"{node.name} to take the bootstrap",
                 check=lambda _: _try_bootstrap(world, address, talosconfig),
+                interval=MACHINE_INTERVAL,
+                slowest=SLOWEST_MACHINE_LOOK,
                 timeout=BOOTSTRAPPABLE_SECONDS,
                 remedy=f"check that {', '.join(world.cluster.networks.time_servers)} answers {node.name}",
             )
@@ -220,11 +272,14 @@ def _etcd_actions(world: World, ctx: Context, seen: str) -> Sequence[Action]:
 
 def _try_bootstrap(world: World, address: str, talosconfig: Secret) -> Observation[None]:
     try:
+        # An answer that was lost is not asked for again: a second bootstrap is taken as well, until etcd has data.
+        if _is_taken(world, address, talosconfig):
+            return Observation(holds=True, seen="taken before")
         world.talosctl.bootstrap(address, talosconfig)
     except TalosError as error:
         if error.kind is Kind.ALREADY_EXISTS:
             return Observation(holds=True, seen="etcd has data there already")
-        if error.kind in NOT_YET:
+        if row_of(error).again is not Again.NEVER:
             return Observation(holds=False, seen=str(error))
         raise
     return Observation(holds=True, seen="taken")
@@ -242,7 +297,13 @@ def _etcd_gate(world: World, ctx: Context) -> Gate[None]:
         names = ", ".join(f"{member.hostname}{' (learner)' if member.learner else ''}" for member in members)
         return Observation(any(member.hostname == node.name for member in members), f"healthy, members: {names}")
 
-    return Gate(description=f"etcd on {node.name} to be healthy", check=check, timeout=ETCD_SECONDS)
+    return Gate(
+        description=f"etcd on {node.name} to be healthy",
+        check=check,
+        interval=MACHINE_INTERVAL,
+        slowest=SLOWEST_MACHINE_LOOK,
+        timeout=ETCD_SECONDS,
+    )
 
 
 def _service_text(service: ServiceState | None) -> str:
@@ -287,7 +348,8 @@ def _api_gate(world: World, _ctx: Context) -> Gate[Access]:
         description="the Kubernetes API of every control plane to be ready",
         check=check,
         times=STEADY,
-        interval=0.5,
+        interval=API_INTERVAL,
+        slowest=SLOWEST_API_LOOK,
         timeout=API_SECONDS,
     )
 
@@ -297,6 +359,8 @@ def _ready(world: World, ctx: Context, node: Node) -> tuple[bool, str]:
     try:
         with ctx.outside("request"):
             seen = api.ready()
+            if seen.holds:
+                ctx.identify("kube-system UID", api.identity())
     finally:
         api.close()
     return seen.holds, f"{node.name}: {seen.seen}"
@@ -328,21 +392,28 @@ def _is_of(content: bytes, authority: bytes) -> bool:
 
 
 def _nodes_probe(world: World, ctx: Context) -> Found[None, tuple[str, ...]]:
-    seen = _registered(world, ctx)
+    with ctx.outside("request"):
+        seen = _registered(world, ctx.value(API).api)
     return Done(seen.seen, seen.value) if seen.value else ToDo(None, seen.seen)
 
 
-def _nodes_gate(world: World, _ctx: Context) -> Gate[tuple[str, ...]]:
+def _nodes_foreseen(world: World, _ctx: Context) -> Foreseen[None, tuple[str, ...]]:
+    return Foreseen(None, tuple(node.name for node in world.cluster.nodes), known_after=API.name)
+
+
+def _nodes_gate(world: World, ctx: Context) -> Gate[tuple[str, ...]]:
+    watched = Watched(lambda: ctx.value(API).api, (NODE, ""))
     return Gate(
         description="every node of the inventory to be registered",
-        check=partial(_registered, world),
+        check=lambda _: _registered(world, watched.now()),
         timeout=REGISTER_SECONDS,
+        interval=SAFETY_SECONDS,
+        watch=watched.watch,
     )
 
 
-def _registered(world: World, ctx: Context) -> Observation[tuple[str, ...]]:
-    with ctx.outside("request"):
-        names = {name_of(item) for item in ctx.value(API).api.list_objects(NODE)}
+def _registered(world: World, api: Reading) -> Observation[tuple[str, ...]]:
+    names = {name_of(item) for item in api.list_objects(NODE)}
     wanted = tuple(node.name for node in world.cluster.nodes)
     missing = [name for name in wanted if name not in names]
     roles = [node.role for node in world.cluster.nodes if node.name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _MACHINE_AUTHORITY: Final = ("certs", "os", "crt")
 _KUBERNETES_AUTHORITY: Final = ("certs", "k8s", "crt")
 _KUBERNETES_KEY: Final = ("certs", "k8s", "key")
+_CLUSTER_ID: Final = ("cluster", "id")
+# Hexadecimal digits: clusters of one operator are told apart, and a line stays readable.
+_IDENTITY_DIGITS: Final = 16
 # Public parts: certificates, and the id under which nodes find each other.
 _PUBLIC: Final = frozenset({"crt", "id"})
 
@@ -31,6 +35,7 @@ class Bundle:
 
     Attributes:
         secret: the whole of it, for talosctl.
+        identity: tells clusters apart; a digest of the id under which nodes find each other, so no secret.
         machine_authority: PEM certificate of the Talos API's CA.
         kubernetes_authority: PEM certificate of the Kubernetes API's CA.
         kubernetes_key: PEM key of that CA.
@@ -39,6 +44,7 @@ class Bundle:
     """
 
     secret: Secret
+    identity: str
     machine_authority: bytes
     kubernetes_authority: bytes
     kubernetes_key: Secret
@@ -55,10 +61,12 @@ def read(secret: Secret) -> Bundle:
     problems: list[Problem] = []
     parts = {path: _pem(document, path, problems) for path in (_MACHINE_AUTHORITY, _KUBERNETES_AUTHORITY)}
     key = _pem(document, _KUBERNETES_KEY, problems)
+    cluster_id = _text(document, _CLUSTER_ID, problems)
     if problems:
         raise _refused(secret, tuple(problems))
     return Bundle(
         secret=secret,
+        identity=hashlib.sha256(cluster_id.encode()).hexdigest()[:_IDENTITY_DIGITS],
         machine_authority=parts[_MACHINE_AUTHORITY],
         kubernetes_authority=parts[_KUBERNETES_AUTHORITY],
         kubernetes_key=Secret(key, f"{secret.reference} certs.k8s.key"),
@@ -90,20 +98,26 @@ def _document(secret: Secret) -> Yaml:
 
 
 def _pem(document: Yaml, path: tuple[str, ...], problems: list[Problem]) -> bytes:
-    found = document
-    for part in path:
-        found = found.get(part) if isinstance(found, dict) else None
-    name = ".".join(path)
-    if not isinstance(found, str) or not found:
-        problems.append(Problem(f"`{name}` is missing"))
+    found = _text(document, path, problems)
+    if not found:
         return b""
     try:
         content = base64.b64decode(found, validate=True)
     except (binascii.Error, ValueError):
         content = b""
     if not content.startswith(b"-----BEGIN "):
-        problems.append(Problem(f"`{name}` is not a PEM text in base64"))
+        problems.append(Problem(f"`{'.'.join(path)}` is not a PEM text in base64"))
     return content
+
+
+def _text(document: Yaml, path: tuple[str, ...], problems: list[Problem]) -> str:
+    found = document
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    if isinstance(found, str) and found:
+        return found
+    problems.append(Problem(f"`{'.'.join(path)}` is missing"))
+    return ""
 
 
 def _sensitive(value: Yaml, reference: str, path: tuple[str, ...] = ()) -> Iterator[Secret]:

@@ -173,6 +173,17 @@ class Talosctl:
         """
         self._call(node, None, ("apply-config", MemoryFile(config, "--file=")), APPLY_SECONDS)
 
+    def try_insecure(self, node: str, config: Secret) -> str:
+        """What a node in maintenance mode says to a configuration that it is only shown; nothing is applied.
+
+        Raises:
+            TalosError: it would refuse the configuration, or gives no answer.
+        """
+        arguments = ("apply-config", MemoryFile(config, "--file="), "--dry-run")
+        # talosctl prints what the node says beside its own results.
+        said = self._call(node, None, arguments, APPLY_SECONDS).stderr.decode("utf-8", "replace")
+        return said.removeprefix("Dry run summary:").strip()
+
     def bootstrap(self, node: str, talosconfig: Secret) -> None:
         """Ask the node to start a new etcd. Never send it twice.
 
@@ -270,6 +281,22 @@ class Talosctl:
             TalosError: no such file (`Kind.NOT_FOUND`), or no answer.
         """
         return self._call(node, talosconfig, ("read", path), READ_SECONDS).stdout
+
+    def kernel_log(self, node: str, talosconfig: Secret) -> str:
+        """The node's kernel log since it booted; Talos writes into it what happens to its services.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return self._call(node, talosconfig, ("dmesg",), READ_SECONDS).text
+
+    def service_log(self, node: str, talosconfig: Secret, service: str, *, lines: int) -> str:
+        """The last lines that one of the node's services wrote.
+
+        Raises:
+            TalosError: no such service (`Kind.NOT_REGISTERED`), or no answer.
+        """
+        return self._ask(node, talosconfig, "logs", service, f"--tail={lines}").text
 
     def _ask(self, node: str, talosconfig: Secret | None, *arguments: str) -> Result:
         return self._call(node, talosconfig, arguments, QUESTION_SECONDS)

@@ -129,6 +129,7 @@ class TalosError(FirstlightError):
         super().__init__(fact, cause=f"{meaning} ({detail})" if meaning and detail else meaning or detail)
         self.kind = kind
         self.text = text
+        self.error_class = f"talosctl/{kind}"
 
 
 def classify(text: str) -> Kind:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap.host.commands import ShCommandRunner
+from bootstrap.host.configuration import resolve
 from bootstrap.host.secret import Redactor
-from bootstrap.host.toolbox import Toolbox, default_cache
+from bootstrap.host.settings import CACHE
+from bootstrap.host.toolbox import Toolbox
 
 ROOT = Path(__file__).parents[1]
 Programs = Callable[[str], Path]
@@ -30,7 +32,7 @@ def programs(pytestconfig: pytest.Config) -> Programs:
             sys.stderr.flush()
 
     runner = ShCommandRunner(Redactor())
-    toolbox = Toolbox(ROOT, default_cache(os.environ), runner, report, os.environ.get("PATH", ""))
+    toolbox = Toolbox(ROOT, resolve({}, os.environ)[CACHE], runner, report, os.environ.get("PATH", ""))
 
     @cache
     def find(name: str) -> Path:

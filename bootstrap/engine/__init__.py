@@ -17,11 +17,18 @@ The modules, from the leaves up:
 - `proof`, `step`, `phase`: the records above, and `Context`, the protocol that the three functions receive.
 - `events`: everything that happens is one typed event; the `Bus` redacts it and hands it to the readers.
 - `meter`: how much of the wall time is ours and how much we waited for others.
+- `failures`, `retry_table`, `retry`: what a program's last words mean; which error is worth another attempt, and
+  why; how attempts are made.
 - `cancellation`, `interrupts`: why a run stops, and the signals that make it.
+- `lock`: one run a cluster on one machine.
 - `graph`, `selection`: phases as a graph by `needs`; which part of it the operator asked for.
-- `scene`, `waiting`, `context`: what the steps of a run share; the bounded wait; the context of one step.
+- `pace`, `scene`, `waiting`, `context`: when a gate looks next; what the steps of a run share; the bounded wait;
+  the context of one step.
 - `course`, `driver`, `runner`: a step's way through its states; the whole graph in a bounded pool of threads.
-- `verdict`, `run`: the result, and `execute`, which makes one.
+- `journal_file`, `journal_contents`, `journal`: the memory between runs: its file, what it says, who writes it.
+- `inputs`: the files that steps follow from, and what changed in them since.
+- `verdict`, `budgets`, `run`: the result; what made it as long as it was; `execute`, which makes one.
+- `plan`, `planner`: what a run would do, and `make_plan`, which finds it by the steps' own functions.
 - `testing`: a fake clock and `run_phases`, for the tests of whoever writes steps.
 
 Phases run in order. A step marked `early` needs no cluster: it starts as soon as what it names in `needs` is

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Cancellation:
@@ -20,12 +25,25 @@ class Cancellation:
         self._lock = threading.Lock()
         self._failed = ""
         self._signal_number = 0
+        self._told: list[threading.Event] = []
+
+    @contextlib.contextmanager
+    def telling(self, event: threading.Event) -> Iterator[None]:
+        """While open, whatever stops the run sets `event` too, after the events above."""
+        with self._lock:
+            self._told.append(event)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._told.remove(event)
 
     def fail(self, path: str) -> None:
         """The step `path` failed; only the first one is kept."""
         with self._lock:
             self._failed = self._failed or path
         self.stopping.set()
+        self._tell()
 
     def interrupt(self, signal_number: int) -> None:
         """The operator's first signal; not to be called from a signal handler, because it takes locks."""
@@ -33,6 +51,7 @@ class Cancellation:
             self._signal_number = self._signal_number or signal_number
         self.interrupted.set()
         self.stopping.set()
+        self._tell()
 
     @property
     def signal_number(self) -> int:
@@ -45,3 +64,8 @@ class Cancellation:
         if self._signal_number:
             return f"interrupted by {signal.Signals(self._signal_number).name}"
         return f"{self._failed} failed" if self._failed else ""
+
+    def _tell(self) -> None:
+        with self._lock:
+            for event in self._told:
+                event.set()

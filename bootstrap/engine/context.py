@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from bootstrap.engine.events import Note
 from bootstrap.engine.machine import State
+from bootstrap.engine.retry import Retry
 from bootstrap.engine.waiting import Wait
 from bootstrap.host.errors import FirstlightError, WaitTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from bootstrap.engine.course import Course
+    from bootstrap.engine.retry import Patience
     from bootstrap.engine.scene import Limit, Scene
     from bootstrap.engine.step import Gate, Observation, StepRef
 
@@ -65,6 +68,15 @@ class RunContext:
     def identify(self, kind: str, value: str) -> None:
         """Say whose machine or cluster answers; see `Context.identify`."""
         self._scene.recorder.identify(kind, value)
+
+    def retry(self, call: Callable[[], ValueT], patience: Patience, *, once: bool = False) -> ValueT:
+        """Call something again while it is worth it; see `Context.retry`."""
+        scene = self._scene
+        limit = scene.deadlines.limit(self._course.node.phase.name, patience.seconds)
+        retry = Retry(
+            patience, clock=scene.clock, random=scene.random, cancelled=scene.cancellation.stopping, tell=self.note
+        )
+        return retry(call, seconds=max(0.0, limit.at - scene.clock.monotonic()), once=once)
 
     def outside(self, kind: str) -> AbstractContextManager[None]:
         """While open, time passes for others; see `Context.outside`."""

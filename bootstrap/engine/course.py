@@ -35,6 +35,8 @@ class Course:
         self.reason = ""
         self.failure: Failure | None = None
         self.proofs: tuple[Proof, ...] = ()
+        # Seconds in which the step's thread had something outstanding elsewhere; the driver knows.
+        self.outside = 0.0
         self._actions: list[ActionRecord] = []
         self._waits: list[WaitRecord] = []
         self._bus = bus
@@ -96,4 +98,5 @@ class Course:
             waits=tuple(self._waits),
             proofs=self.proofs,
             failure=self.failure,
+            ours=max(0.0, self.seconds - self.outside),
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap.engine.context import RunContext
 from bootstrap.engine.events import ActionEnded, ActionRunning, ActionStarted, StepFailed, UnexpectedError
 from bootstrap.engine.machine import State
-from bootstrap.engine.step import Action, Changes, Conflict, Done, Skip, Step, ToDo
+from bootstrap.engine.retry import STEP
+from bootstrap.engine.step import Action, Changes, Conflict, Done, KillSafety, Skip, Step, ToDo
 from bootstrap.engine.verdict import ActionRecord, Failure
 from bootstrap.engine.waiting import HEARTBEAT_SECONDS, StoppedError
 from bootstrap.host.commands import CommandError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from bootstrap.engine.course import Course
     from bootstrap.engine.proof import Proof
     from bootstrap.engine.scene import Scene
+    from bootstrap.engine.step import Found
 
 FactsT = TypeVar("FactsT")
 ValueT = TypeVar("ValueT")
@@ -31,6 +34,15 @@ class ConflictError(InputError):
     def __init__(self, conflict: Conflict) -> None:
         super().__init__(conflict.fact, conflict.problems, cause=conflict.cause, remedy=conflict.remedy)
         self.exit_code = conflict.exit_code
+
+
+def needed_but_not_selected(path: str, summary: str, resume_command: str) -> InputError:
+    """The refusal of a step that is not done, is needed, and may not be acted on."""
+    return InputError(
+        f"{path} is not done and was not selected, but a selected step needs it",
+        cause=summary,
+        remedy=f"select {path} too, or run all of it: {resume_command}",
+    )
 
 
 class AbortedError(Exception):
@@ -65,15 +77,17 @@ class Driver:
             self._end_badly(error)
         except BaseException as error:  # noqa: BLE001 # whatever a step raises ends that step, not its thread
             self._end_unexpectedly(error)
+        finally:
+            self._course.outside = self._scene.meter.thread_outside_seconds
 
     def _drive(self, step: Step[FactsT, ValueT], *, acting: bool) -> None:
         self._course.move(State.PROBING)
-        found = step.probe(self._context)
+        found = self._probe(step)
         if isinstance(found, Conflict):
             raise ConflictError(found)
         if isinstance(found, ToDo):
             if not acting:
-                raise self._needed_but_not_selected(found.summary)
+                raise needed_but_not_selected(self._path, found.summary, self._scene.resume_command)
             self._act(step.actions(self._context, found.facts))
             found = self._settle(step)
         self._scene.values[self._path] = found.value
@@ -85,6 +99,9 @@ class Driver:
             self._course.move(State.DONE, found.evidence)
         else:
             self._course.move(State.SKIPPED, f"not selected; found done: {found.evidence}")
+
+    def _probe(self, step: Step[FactsT, ValueT]) -> Found[FactsT, ValueT]:
+        return self._context.retry(lambda: step.probe(self._context), STEP)
 
     def _act(self, actions: Sequence[Action]) -> None:
         for index, action in enumerate(actions, start=1):
@@ -101,12 +118,12 @@ class Driver:
             self._scene.lease.hold(self._context)
         self._scene.recorder.action_begins(self._path, index, action)
         pulse = _Pulse(self._path, action.description, self._scene)
-        began = self._scene.clock.monotonic()
+        began, outside = self._scene.clock.monotonic(), self._scene.meter.thread_outside_seconds
         error = ""
         self._announce(action, index, count)
         try:
             with self._scene.vitals.watch(pulse.beat):
-                action.run(self._context)
+                self._context.retry(partial(self._attempt, action), STEP, once=_is_for_the_probe_to_tell(action))
         except BaseException as raised:
             error = str(raised) or type(raised).__name__
             raise
@@ -122,11 +139,21 @@ class Driver:
                     self._course.since_run_began(began),
                     seconds,
                     error,
+                    seconds - (self._scene.meter.thread_outside_seconds - outside),
                 )
             )
             self._scene.bus.emit(
                 ActionEnded(self._path, index, count, action.description, seconds, action.writes, error)
             )
+        if action.changes is Changes.CLUSTER:
+            # Whoever had the lease meanwhile may have written as well: what was done is then not known to stand.
+            self._scene.lease.hold(self._context)
+
+    def _attempt(self, action: Action) -> None:
+        if action.changes is Changes.CLUSTER:
+            # Again, because the pause before a further attempt may have outlasted the lease.
+            self._scene.lease.hold(self._context)
+        action.run(self._context)
 
     def _announce(self, action: Action, index: int, count: int) -> None:
         self._scene.bus.emit(
@@ -152,7 +179,7 @@ class Driver:
             proofs = observation.proofs
             if observation.value is not None:
                 return Done(observation.seen, observation.value, proofs)
-        found = step.probe(self._context)
+        found = self._probe(step)
         if isinstance(found, Conflict):
             raise ConflictError(found)
         if isinstance(found, ToDo):
@@ -203,12 +230,11 @@ class Driver:
         )
         self._course.move(State.FAILED, reason)
 
-    def _needed_but_not_selected(self, summary: str) -> InputError:
-        return InputError(
-            f"{self._path} is not done and was not selected, but a selected step needs it",
-            cause=summary,
-            remedy=f"select {self._path} too, or run all of it: {self._scene.resume_command}",
-        )
+
+def _is_for_the_probe_to_tell(action: Action) -> bool:
+    """Whether an action that may have had its effect must not be sent again without a look at the world."""
+    is_all_or_nothing = action.kill_safety is KillSafety.ATOMIC and action.writes
+    return is_all_or_nothing or action.kill_safety is KillSafety.ONCE
 
 
 class _Pulse:

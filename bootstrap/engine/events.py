@@ -138,17 +138,21 @@ class ActionEnded:
 
 @dataclass(frozen=True)
 class WaitStarted:
-    """A gate is waited for, at most `limit` seconds; `owner` says whose limit that is."""
+    """A gate is waited for, at most `limit` seconds; `owner` says whose limit that is.
+
+    `usual` is the median of the seconds that this wait took in earlier runs; None when it never held.
+    """
 
     step: str
     description: str
     limit: float
     owner: str
+    usual: float | None = None
 
 
 @dataclass(frozen=True)
 class WaitObserved:
-    """What was seen last: sent when it changes, and again as a heartbeat."""
+    """What was seen last: sent when it changes, and again as a heartbeat; `usual` as in `WaitStarted`."""
 
     step: str
     description: str
@@ -156,17 +160,20 @@ class WaitObserved:
     seconds: float
     limit: float
     heartbeat: bool
+    usual: float | None = None
 
 
 @dataclass(frozen=True)
 class WaitEnded:
-    """The condition held, or the wait ended without it."""
+    """The condition held, or the wait ended without it; `ours` and `doubt` as in `WaitRecord`."""
 
     step: str
     description: str
     seen: str
     seconds: float
     held: bool
+    ours: float = 0.0
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)

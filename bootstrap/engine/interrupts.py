@@ -1,22 +1,32 @@
-"""SIGINT and SIGTERM as messages."""
+"""SIGINT, SIGTERM and SIGHUP: as messages to a run, as an exit code elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 from typing import TYPE_CHECKING, Final
+
+from bootstrap.host.signals import CAUGHT, handled
+from bootstrap.host.streams import leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-CAUGHT: Final = (signal.SIGINT, signal.SIGTERM)
+# What a shell adds to the number of the signal that ended a program.
+SHELL_OFFSET: Final = 128
+# Seconds; by then the callback that swallowed the signal has returned.
+AGAIN_SECONDS: Final = 0.05
 
 
 @contextlib.contextmanager
 def delivered_to(deliver: Callable[[int], None]) -> Iterator[None]:
-    """While open, SIGINT and SIGTERM are handed over instead of ending the process.
+    """While open, SIGINT and SIGTERM are handed over instead of ending the process, and SIGHUP does nothing.
 
+    A run outlives its terminal: log and journal go on, and its end can be read there.
     Only the main thread may open this. A handler runs between any two instructions of that thread, which may
     hold a lock, so `deliver` must be reentrant: `queue.SimpleQueue.put` is.
 
@@ -27,9 +37,66 @@ def delivered_to(deliver: Callable[[int], None]) -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         deliver(number)
 
-    before = {number: signal.signal(number, handle) for number in CAUGHT}
-    try:
+    def outlive(_number: int, _frame: FrameType | None) -> None:
+        """A handler and not `SIG_IGN`, because children would inherit that."""
+
+    with handled({**dict.fromkeys(CAUGHT, handle), signal.SIGHUP: outlive}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def exiting() -> Iterator[None]:
+    """While open, the first SIGINT or SIGTERM raises `SystemExit` in the main thread and ends the process.
+
+    For all that is done before and after a run: whoever has a child ends it on the way out. At the end of that way
+    the process exits with the code that a shell expects, whatever its other threads do.
+    """
+    stopper = _Stopper()
+    with handled(dict.fromkeys(CAUGHT, stopper.stop)), stopper.insisting():
+        try:
+            yield
+        except _StoppedError as stopped:
+            leave(SHELL_OFFSET + stopped.number, sys.stdout, sys.stderr)
+
+
+class _StoppedError(SystemExit):
+    """A signal came."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(SHELL_OFFSET + number)
+        self.number = number
+
+
+class _Stopper:
+    """Raises once: a second exception would hit the way out that the first one takes."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        if not self._stopped:
+            self._stopped = True
+            raise _StoppedError(number)
+
+    @contextlib.contextmanager
+    def insisting(self) -> Iterator[None]:
+        """While open, a signal whose exception the interpreter swallowed comes once more.
+
+        It does that in callbacks of its own, those of every import among them.
+        """
+        before = sys.unraisablehook
+
+        def send_again(lost: sys.UnraisableHookArgs) -> None:
+            if not isinstance(lost.exc_value, _StoppedError):
+                before(lost)
+                return
+            self._stopped = False
+            timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), lost.exc_value.number))
+            timer.daemon = True
+            timer.start()
+
+        sys.unraisablehook = send_again
+        try:
+            yield
+        finally:
+            sys.unraisablehook = before

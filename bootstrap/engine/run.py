@@ -8,8 +8,10 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from random import Random
+from typing import TYPE_CHECKING
 
+from bootstrap.engine.budgets import critical_path, missed_targets
 from bootstrap.engine.cancellation import Cancellation
 from bootstrap.engine.course import Course
 from bootstrap.engine.events import (
@@ -29,6 +31,7 @@ from bootstrap.engine.scene import Deadlines, Scene
 from bootstrap.engine.seams import NoLease, NoRecorder
 from bootstrap.engine.verdict import Failure, PhaseResult, StepResult, Verdict, sum_of
 from bootstrap.host.errors import InterruptedRunError
+from bootstrap.host.settings import DEFAULT_WORKERS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,9 +41,6 @@ if TYPE_CHECKING:
     from bootstrap.engine.seams import Lease, Recorder
     from bootstrap.engine.selection import Selection
     from bootstrap.host.clock import Clock
-
-# Steps at the same time: more than the independent steps of any phase, few beside what one machine can bear.
-DEFAULT_WORKERS: Final = 8
 
 Signals = Callable[[Callable[[int], None]], AbstractContextManager[None]]
 
@@ -56,6 +56,7 @@ class Settings:
         deadline: seconds after which waits end; None means twice the target.
         workers: how many steps run at the same time.
         inputs: the digest of what each step follows from, by path; kept by the recorder.
+        strict_budgets: whether a missed target makes the run fail.
     """
 
     cluster: str
@@ -64,6 +65,7 @@ class Settings:
     deadline: float | None = None
     workers: int = DEFAULT_WORKERS
     inputs: Mapping[str, str] = field(default_factory=dict)
+    strict_budgets: bool = False
 
     @property
     def limit(self) -> float:
@@ -88,6 +90,7 @@ def execute(
     signals: Signals = delivered_to,
     recorder: Recorder | None = None,
     lease: Lease | None = None,
+    random: Random | None = None,
 ) -> Verdict:
     """Run the steps and judge the result.
 
@@ -102,6 +105,7 @@ def execute(
         signals: catches the operator's signals; the default needs the main thread.
         recorder: the memory between runs; None remembers nothing.
         lease: the cluster to ourselves; None for a cluster that nobody else knows of.
+        random: of the jitter of pauses; None takes one of its own.
 
     Returns:
         The verdict, redacted. What goes wrong in a run, bugs included, is in it and not raised.
@@ -118,6 +122,7 @@ def execute(
         path_of_name={node.step.name: path for path, node in graph.nodes.items()},
         recorder=recorder,
         lease=lease,
+        random=random or Random(),  # noqa: S311 # jitter is no secret
     )
     courses = {
         path: Course(node, bus=bus, clock=clock, run_began=began, recorder=recorder)
@@ -132,7 +137,8 @@ def execute(
             runner.run()
         except Exception as error:  # noqa: BLE001 # a bug of the engine itself still ends in a verdict and a report
             bug = (_bug(error, bus),)
-        lease.release()
+        if runner.idle:
+            lease.release()
         verdict = _Judge(graph, settings, scene, runner, courses, began).verdict(bug)
         recorder.run_ended(verdict)
         bus.emit(RunEnded(verdict))
@@ -166,7 +172,8 @@ class _Judge:
     began: float
 
     def verdict(self, bug: tuple[Failure, ...]) -> Verdict:
-        phases = tuple(self._phase(phase) for phase in self.graph.phases)
+        steps = {path: self._step(course.result()) for path, course in self.courses.items()}
+        phases = tuple(self._phase(phase, steps) for phase in self.graph.phases)
         failures = (*bug, *self._failures())
         state = sum_of(tuple(phase.state for phase in phases))
         if bug:
@@ -182,10 +189,15 @@ class _Judge:
             ours_seconds=self.scene.meter.ours_seconds,
             outside=self.scene.meter.by_kind,
         )
+        missed = missed_targets(verdict) if self.settings.strict_budgets else ()
+        if missed:
+            state = State.FAILED if verdict.state is State.DONE else verdict.state
+            verdict = dataclasses.replace(verdict, state=state, failures=(*failures, *missed))
         return redacted(verdict, self.scene.bus.redact)
 
-    def _phase(self, phase: Phase) -> PhaseResult:
-        steps = tuple(self._step(self.courses[node.path].result()) for node in self.graph.steps_of(phase))
+    def _phase(self, phase: Phase, results: Mapping[str, StepResult]) -> PhaseResult:
+        steps = tuple(results[node.path] for node in self.graph.steps_of(phase))
+        needs = {path: node.needs for path, node in self.graph.nodes.items()}
         began = self.runner.phase_began.get(phase.name)
         ended = self.runner.phase_ended.get(phase.name, self.scene.clock.monotonic())
         return PhaseResult(
@@ -197,6 +209,7 @@ class _Judge:
             seconds=0.0 if began is None else ended - began,
             target=phase.target,
             steps=steps,
+            critical=() if began is None else critical_path(steps, results, needs, began - self.began),
         )
 
     def _step(self, result: StepResult) -> StepResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING
 
 from bootstrap.engine.seams import Lease, NoLease, NoRecorder, Recorder
@@ -103,6 +104,7 @@ class Scene:
         vitals: signs of life.
         recorder: the memory between runs.
         lease: asked before each write to Kubernetes.
+        random: of the jitter of pauses.
     """
 
     clock: Clock
@@ -116,3 +118,4 @@ class Scene:
     vitals: Vitals = field(default_factory=Vitals)
     recorder: Recorder = field(default_factory=NoRecorder)
     lease: Lease = field(default_factory=NoLease)
+    random: Random = field(default_factory=Random)

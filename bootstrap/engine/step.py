@@ -13,6 +13,7 @@ from bootstrap.host.errors import (
     InterruptedRunError,
     LockedError,
     Problem,
+    UnrecordedError,
 )
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bootstrap.engine.proof import Proof
+    from bootstrap.engine.retry import Patience
 
 FactsT = TypeVar("FactsT")
 FactsT_co = TypeVar("FactsT_co", covariant=True)
@@ -113,12 +115,14 @@ class Foreseen(Generic[FactsT_co, ValueT_co]):
         known_after: what must have run before the facts are certain, for example `install`; empty when the files
             say it all.
         done: true when there is nothing to do even in an empty world.
+        summary: what is foreseen, one line; empty when title and actions say it all.
     """
 
     facts: FactsT_co
     value: ValueT_co
     known_after: str = ""
     done: bool = False
+    summary: str = ""
 
 
 Found: TypeAlias = ToDo[FactsT] | Done[ValueT] | Skip[ValueT] | Conflict
@@ -142,8 +146,8 @@ class Observation(Generic[ValueT_co]):
 
 
 def is_transient(error: FirstlightError) -> bool:
-    """Whether a check that raised this may be asked again: all but refusals and interrupts."""
-    return not isinstance(error, InputError | LockedError | InterruptedRunError)
+    """Whether a check that raised this may be asked again: all but refusals, interrupts and a full disk of ours."""
+    return not isinstance(error, InputError | LockedError | InterruptedRunError | UnrecordedError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +162,9 @@ class Gate(Generic[ValueT]):
         timeout: seconds; the deadlines of phase and run may end the wait earlier.
         remedy: the next command when it expires; empty means the run's resume command.
         transient: whether an error that a check raised is only an observation.
-        slowest: seconds; looks that see nothing new come ever later, up to this; None keeps `interval`.
-        stable: seconds for which the condition must have held without a break.
+        slowest: seconds; looks that see nothing new come ever later, up to this, with a jitter of a tenth;
+            None keeps `interval`, exactly.
+        stable: seconds for which the condition must have held without a break, as far as looks can tell.
         watch: while the context manager that it returns is open, the function given to it is called, by any
             thread, whenever the condition may have changed; the next look then comes at once.
     """
@@ -269,6 +274,12 @@ class Context(Protocol):
 
         Raises:
             InputError: an earlier run met another one under this name; both are named.
+        """
+
+    def retry(self, call: Callable[[], ValueT], patience: Patience, *, once: bool = False) -> ValueT:
+        """Call something again while its errors are worth it and the deadlines allow; see `engine.retry.Retry`.
+
+        A step's probe and its actions are called so by the engine; this is for parts of them that collect errors.
         """
 
     def outside(self, kind: str) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING
 
 from bootstrap.engine.events import Bus, Event, Reader, Stamped
@@ -19,11 +20,15 @@ from bootstrap.engine.step import Done, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from bootstrap.engine.seams import Lease, Recorder
     from bootstrap.engine.verdict import Verdict
+    from bootstrap.host.clock import Clock
 
 
 class FakeClock:
     """Time that passes only by pauses, and then at once."""
+
+    missed = 0.0
 
     def __init__(self, now: float = 1000.0) -> None:
         self._now = now
@@ -85,13 +90,16 @@ def run_phases(
     *,
     values: Mapping[str, object] | None = None,
     readers: Sequence[Reader] = (),
-    clock: FakeClock | None = None,
+    clock: Clock | None = None,
     selection: Callable[[Graph], Selection] = everything,
     signals: FakeSignals | None = None,
     children: Children | None = None,
     redact: Callable[[str], str] = str,
     workers: int = 8,
     target: float = 600.0,
+    recorder: Recorder | None = None,
+    lease: Lease | None = None,
+    strict_budgets: bool = False,
 ) -> Verdict:
     """Execute phases on a fake clock.
 
@@ -106,6 +114,9 @@ def run_phases(
         redact: masks texts.
         workers: how many steps run at the same time; see `Settings`.
         target: of the run, seconds.
+        recorder: the memory between runs.
+        lease: asked before each write to Kubernetes.
+        strict_budgets: whether a missed target makes the run fail.
     """
     clock = clock or FakeClock()
     steps = tuple(given(name, value) for name, value in (values or {}).items())
@@ -115,10 +126,20 @@ def run_phases(
     return execute(
         graph,
         selection(graph),
-        Settings(cluster="lab", resume_command="invoke bootstrap --cluster lab", target=target, workers=workers),
+        Settings(
+            cluster="lab",
+            resume_command="invoke bootstrap --cluster lab",
+            target=target,
+            workers=workers,
+            strict_budgets=strict_budgets,
+        ),
         bus=Bus("test", clock=clock, redact=redact, readers=readers),
         clock=clock,
         meter=Meter(clock),
         children=children or Children(stop=lambda: None, kill=lambda: None),
         signals=signals or FakeSignals(),
+        recorder=recorder,
+        lease=lease,
+        # Jitter of its own for every run, the same in each.
+        random=Random(0),  # noqa: S311 # jitter is no secret
     )

@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class ActionRecord:
-    """An action that was run."""
+    """An action that was run; `ours` are the seconds of it in which its thread had nothing outstanding."""
 
     description: str
     reason: str
@@ -56,11 +56,24 @@ class ActionRecord:
     began: float
     seconds: float
     error: str
+    ours: float = 0.0
 
 
 @dataclass(frozen=True)
 class WaitRecord:
-    """A wait, and what was seen last in it."""
+    """A wait, and what was seen last in it.
+
+    Attributes:
+        description: completes "waiting for ...".
+        began: since the start of the run.
+        seconds: what it took.
+        limit: after which it would have ended.
+        seen: what was seen last.
+        held: whether the condition came to hold.
+        ours: from the condition becoming visible to the end of the wait, looks left out; see `engine.meter`.
+        doubt: how much of the rest may be ours too, because nobody told us when the condition became true.
+        usual: the median of earlier runs; None when it never held.
+    """
 
     description: str
     began: float
@@ -68,11 +81,33 @@ class WaitRecord:
     limit: float
     seen: str
     held: bool
+    ours: float = 0.0
+    doubt: float = 0.0
+    usual: float | None = None
+
+    @property
+    def world(self) -> float:
+        """The seconds that were the world's, those in doubt included."""
+        return self.seconds - self.ours
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of a step; `reason` is the evidence of a done one; `began` None when it never was begun."""
+    """What became of a step.
+
+    Attributes:
+        path: `phase/step`.
+        title: as lists show it.
+        state: where it ended.
+        reason: why; the evidence of a done one.
+        began: None when it never was begun.
+        seconds: since it left pending.
+        actions: in their order.
+        waits: in their order, those inside actions included.
+        proofs: what was judged.
+        failure: why it failed.
+        ours: seconds in which its thread had nothing outstanding elsewhere.
+    """
 
     path: str
     title: str
@@ -84,11 +119,32 @@ class StepResult:
     waits: tuple[WaitRecord, ...] = ()
     proofs: tuple[Proof, ...] = ()
     failure: Failure | None = None
+    ours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a phase's critical path.
+
+    Attributes:
+        step: `phase/step`.
+        what: an action, or a gate as `waiting for ...`, or `looking` for what the step reads by itself.
+        seconds: how much of the phase it took.
+        ours: how much of that nothing was outstanding elsewhere.
+    """
+
+    step: str
+    what: str
+    seconds: float
+    ours: float
 
 
 @dataclass(frozen=True)
 class PhaseResult:
-    """What became of a phase; `began` None when it never was begun."""
+    """What became of a phase; `began` None when it never was begun.
+
+    `critical` are the parts that, one after the other, made it as long as it was; see `engine.budgets`.
+    """
 
     name: str
     title: str
@@ -98,11 +154,27 @@ class PhaseResult:
     seconds: float
     target: float
     steps: tuple[StepResult, ...]
+    critical: tuple[Share, ...] = ()
 
     @property
     def over_target(self) -> bool:
         """Whether it took longer than it should."""
         return self.seconds > self.target
+
+    @property
+    def slack(self) -> float:
+        """Target less time; negative when it took longer than it should."""
+        return self.target - self.seconds
+
+    @property
+    def ours(self) -> float:
+        """How much of the critical path was ours."""
+        return sum(share.ours for share in self.critical)
+
+    @property
+    def owner(self) -> Share | None:
+        """What took the most of the critical path; None when the phase never was begun."""
+        return max(self.critical, key=lambda share: share.seconds, default=None)
 
 
 @dataclass(frozen=True)
@@ -140,6 +212,11 @@ class Verdict:
     def over_target(self) -> bool:
         """Whether the run took longer than it should."""
         return self.seconds > self.target
+
+    @property
+    def owner(self) -> Share | None:
+        """What took the most of any phase's critical path."""
+        return max((phase.owner for phase in self.phases if phase.owner), key=lambda share: share.seconds, default=None)
 
     @property
     def writes(self) -> int:

@@ -1,11 +1,18 @@
-"""The bounded wait: looks again and again, says what it saw, and ends."""
+"""The bounded wait: looks again and again, says what it saw, and ends.
+
+One thread looks, so no two looks of a wait are ever taken at once. Between them it pauses on one event, which a
+watch sets by `wake` and the run's cancellation sets too. The event is cleared before a look and not after it, so
+what happens during a look is looked at next.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from bootstrap.engine.events import WaitEnded, WaitObserved, WaitStarted
+from bootstrap.engine.pace import Holding, Pace
 from bootstrap.engine.step import Gate, Observation
 from bootstrap.engine.verdict import WaitRecord
 from bootstrap.host.errors import FirstlightError, InterruptedRunError, WaitTimeoutError
@@ -46,12 +53,19 @@ class Wait(Generic[ValueT]):
         self._began = scene.clock.monotonic()
         self._limit = scene.deadlines.limit(course.node.phase.name, gate.timeout)
         self._seconds_allowed = max(0.0, self._limit.at - self._began)
+        self._usual = scene.recorder.usual_seconds(course.node.path, gate.description)
+        self._pace = Pace(gate.interval, gate.slowest, scene.random)
+        self._holding = Holding(gate.times, gate.stable)
         self._lock = threading.Lock()
         self._seen = ""
         self._spoke = self._began
+        # Not the lock above: that one is held while views write, and a watch must not wait for them.
+        self._wake_lock = threading.Lock()
+        self._woken = threading.Event()
+        self._woken_at: float | None = None
 
     def run(self) -> Observation[ValueT]:
-        """Look until the condition held often enough in a row.
+        """Look until the condition held often enough in a row, and for long enough.
 
         Raises:
             WaitTimeoutError: a limit was reached.
@@ -60,26 +74,24 @@ class Wait(Generic[ValueT]):
             FirstlightError: what the check raised, when that is not transient.
         """
         path, description = self._course.node.path, self._gate.description
-        self._scene.bus.emit(WaitStarted(path, description, self._seconds_allowed, self._limit.owner))
+        self._scene.bus.emit(
+            WaitStarted(path, description, self._seconds_allowed, self._limit.owner, self._usual),
+        )
         held = False
         try:
-            with self._scene.meter.outside("gate"), self._scene.vitals.watch(self.beat):
+            with self._scene.cancellation.telling(self._woken), self._scene.vitals.watch(self.beat), self._watching():
                 observation = self._look_until_held()
             held = True
         finally:
-            elapsed = self._elapsed()
-            self._course.record(
-                WaitRecord(
-                    description,
-                    self._course.since_run_began(self._began),
-                    elapsed,
-                    self._seconds_allowed,
-                    self._seen,
-                    held,
-                )
-            )
-            self._scene.bus.emit(WaitEnded(path, description, self._seen, elapsed, held))
+            self._end(held=held)
         return observation
+
+    def wake(self) -> None:
+        """The condition may have changed: look at once; any thread may call this."""
+        with self._wake_lock:
+            if self._woken_at is None:
+                self._woken_at = self._scene.clock.monotonic()
+        self._woken.set()
 
     def beat(self) -> None:
         """Repeat what was seen last, when nothing was said for a while."""
@@ -88,20 +100,43 @@ class Wait(Generic[ValueT]):
                 return
             self._say(heartbeat=True)
 
+    def _watching(self) -> contextlib.AbstractContextManager[None]:
+        return self._gate.watch(self._context, self.wake) if self._gate.watch else contextlib.nullcontext()
+
     def _look_until_held(self) -> Observation[ValueT]:
-        in_a_row = 0
         while True:
-            observation = self._look()
-            in_a_row = in_a_row + 1 if observation.holds else 0
-            self._observed(observation, in_a_row)
-            if in_a_row >= self._gate.times:
+            woken = self._take_wake_up()
+            began = self._scene.clock.monotonic()
+            with self._scene.meter.outside("gate"):
+                observation = self._look()
+            ended = self._scene.clock.monotonic()
+            enough = self._holding.looked(holds=observation.holds, woken=woken, began=began, ended=ended)
+            news = self._observed(observation)
+            if enough:
                 return observation
             self.beat()
-            left = self._limit.at - self._scene.clock.monotonic()
-            if left <= 0:
-                raise self._expired()
-            if self._scene.clock.pause(min(self._gate.interval, left), self._leave):
-                raise self._left()
+            self._pause(news=news or observation.holds)
+
+    def _take_wake_up(self) -> float | None:
+        with self._wake_lock:
+            self._woken.clear()
+            woken, self._woken_at = self._woken_at, None
+        return woken
+
+    def _pause(self, *, news: bool) -> None:
+        now = self._scene.clock.monotonic()
+        left = self._limit.at - now
+        if left <= 0:
+            raise self._expired()
+        remaining = self._holding.remaining(now)
+        seconds = min(self._pace.next(news=news), left, *([] if remaining is None else [remaining]))
+        waiting_for_others = contextlib.nullcontext() if self._holding.holds else self._scene.meter.outside("gate")
+        # Whatever stopped the run before the event was cleared is seen here; later, the event is set.
+        if not self._leave.is_set():
+            with waiting_for_others:
+                self._scene.clock.pause(seconds, self._woken)
+        if self._leave.is_set():
+            raise self._left()
 
     def _look(self) -> Observation[ValueT]:
         try:
@@ -113,13 +148,15 @@ class Wait(Generic[ValueT]):
                 raise
             return Observation(holds=False, seen=str(error))
 
-    def _observed(self, observation: Observation[ValueT], in_a_row: int) -> None:
-        several = observation.holds and self._gate.times > 1
-        seen = f"{observation.seen} ({in_a_row} of {self._gate.times} in a row)" if several else observation.seen
+    def _observed(self, observation: Observation[ValueT]) -> bool:
+        """Tell what was seen where it is news; true when it is."""
+        seen = f"{observation.seen}{self._holding.text}"
         with self._lock:
-            if seen != self._seen:
+            news = seen != self._seen
+            if news:
                 self._seen = seen
                 self._say(heartbeat=False)
+        return news
 
     def _say(self, *, heartbeat: bool) -> None:
         self._spoke = self._scene.clock.monotonic()
@@ -131,7 +168,29 @@ class Wait(Generic[ValueT]):
                 self._elapsed(),
                 self._seconds_allowed,
                 heartbeat,
+                self._usual,
             )
+        )
+
+    def _end(self, *, held: bool) -> None:
+        ended = self._scene.clock.monotonic()
+        elapsed = ended - self._began
+        ours, doubt = (self._holding.ours(ended), self._holding.doubt) if held else (0.0, 0.0)
+        self._course.record(
+            WaitRecord(
+                self._gate.description,
+                self._course.since_run_began(self._began),
+                elapsed,
+                self._seconds_allowed,
+                self._seen,
+                held,
+                ours,
+                doubt,
+                self._usual,
+            )
+        )
+        self._scene.bus.emit(
+            WaitEnded(self._course.node.path, self._gate.description, self._seen, elapsed, held, ours, doubt)
         )
 
     def _elapsed(self) -> float:

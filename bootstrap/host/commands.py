@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,7 +15,9 @@ import sh  # noqa: TID251 # this module is the one place
 
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.files import memory_file
+from bootstrap.host.groups import KILL_SECONDS, has_ended, outlast, signal_group
 from bootstrap.host.secret import Redactor, Secret
+from bootstrap.host.signals import CAUGHT, handled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +29,8 @@ ALLOWED_ENVIRONMENT: Final = (
 )  # fmt: skip
 # A child that ignores SIGTERM gets this long, in seconds, before SIGKILL: helm needs a moment to write its release.
 GRACE_SECONDS: Final = 5.0
+# Seconds between two looks whether a signal came: one that comes just before a wait begins does not end the wait.
+LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -155,12 +160,24 @@ class ShCommandRunner:
         self._redactor = redactor
         self._lock = threading.Lock()
         self._running: set[int] = set()
+        self._ended_by: signal.Signals | None = None
 
     def run(self, command: Command) -> Result:
         """Run to the end; see `CommandRunner.run`."""
-        with contextlib.ExitStack() as stack:
-            arguments, descriptors = _open_memory_files(command, stack)
-            return self._run(command, arguments, descriptors)
+        if threading.current_thread() is not threading.main_thread():
+            return self._run(command)
+        # A signal's exception may hit the main thread anywhere, also where a child has begun and nobody knows it yet.
+        outcome: Future[Result] = Future()
+        worker = threading.Thread(target=self._fulfil, args=(outcome, command), daemon=True)
+        try:
+            worker.start()
+            while not wait([outcome], LOOK_SECONDS).done:
+                pass
+            return outcome.result()
+        except BaseException:
+            if not outcome.done():
+                self._end_all(outcome)
+            raise
 
     def start(self, command: Command, *, log: Path) -> Daemon:
         """Start a program that stays, in a session of its own, its output appended to a file.
@@ -192,23 +209,47 @@ class ShCommandRunner:
         return Daemon(command.program.name, process)
 
     def stop_all(self) -> None:
-        """Ask every running child's group to end; called once when the run is interrupted."""
+        """Ask every running child's group to end; none starts any more. Called once when the run is interrupted."""
         self._signal_all(signal.SIGTERM)
 
     def kill_all(self) -> None:
-        """End every running child's group at once."""
+        """End every running child's group at once; none starts any more."""
         self._signal_all(signal.SIGKILL)
 
     def _signal_all(self, number: signal.Signals) -> None:
         with self._lock:
+            self._ended_by = number
             groups = tuple(self._running)
         for group in groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, number)
+            signal_group(group, number)
 
-    def _run(self, command: Command, arguments: list[str], descriptors: list[int]) -> Result:
+    def _fulfil(self, outcome: Future[Result], command: Command) -> None:
+        try:
+            outcome.set_result(self._run(command))
+        except BaseException as error:  # noqa: BLE001 # it is raised where the result is asked for
+            outcome.set_exception(error)
+
+    def _end_all(self, outcome: Future[Result]) -> None:
+        """Leave no child behind; another signal cuts the grace period short."""
+        hurry: list[int] = []
+        with handled(dict.fromkeys(CAUGHT, lambda number, _: hurry.append(number))):
+            self.stop_all()
+            deadline = time.monotonic() + GRACE_SECONDS
+            while not hurry and time.monotonic() < deadline and wait([outcome], LOOK_SECONDS).not_done:
+                pass
+            self.kill_all()
+            wait([outcome], KILL_SECONDS)
+
+    def _run(self, command: Command) -> Result:
+        with contextlib.ExitStack() as stack:
+            arguments, descriptors = _open_memory_files(command, stack)
+            return self._start_and_wait(command, arguments, descriptors)
+
+    def _start_and_wait(self, command: Command, arguments: list[str], descriptors: list[int]) -> Result:
         stdin = command.stdin.reveal() if isinstance(command.stdin, Secret) else command.stdin
         began = time.monotonic()
+        if self._ended_by:
+            raise CommandError(f"`{command}` was not started", cause="the run is being ended")
         try:
             process = sh.Command(str(command.program))(
                 *arguments,
@@ -226,9 +267,15 @@ class ShCommandRunner:
             raise CommandError(f"{command.program.name} cannot be started", cause=str(error)) from None
         with self._lock:
             self._running.add(process.pid)
+            ended_by = self._ended_by
         try:
+            if ended_by:
+                # It was on its way when the others were told.
+                signal_group(process.pid, ended_by)
             self._wait(process, command)
         finally:
+            if self._ended_by:
+                outlast(process.pid, GRACE_SECONDS)
             with self._lock:
                 self._running.discard(process.pid)
         result = Result(int(process.exit_code), bytes(process.stdout), bytes(process.stderr), time.monotonic() - began)
@@ -247,6 +294,7 @@ class ShCommandRunner:
         finally:
             limit.cancel()
         if limit.expired:
+            outlast(process.pid, GRACE_SECONDS)
             stderr = self._redactor.redact(bytes(process.stderr).decode("utf-8", "replace"))
             raise CommandError(
                 f"`{command}` gave no answer within {command.timeout:g} s",
@@ -295,7 +343,7 @@ class _Limit:
         self._process = process
         self._timers = [
             threading.Timer(seconds, self._expire),
-            threading.Timer(seconds + GRACE_SECONDS, _signal_group, (process, signal.SIGKILL)),
+            threading.Timer(seconds + GRACE_SECONDS, signal_group, (process.pid, signal.SIGKILL)),
         ]
         for timer in self._timers:
             timer.daemon = True
@@ -307,18 +355,15 @@ class _Limit:
             timer.cancel()
 
     def _expire(self) -> None:
-        self.expired = True
-        _signal_group(self._process, signal.SIGTERM)
-
-
-def _signal_group(process: sh.RunningCommand, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+        # After a stop of this process, the child may have ended long ago, and only its end was not seen yet.
+        if not has_ended(self._process.pid):
+            self.expired = True
+            signal_group(self._process.pid, signal.SIGTERM)
 
 
 def _end_group(process: sh.RunningCommand) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        _signal_group(process, number)
+        signal_group(process.pid, number)
         with contextlib.suppress(sh.TimeoutException, sh.SignalException):
             process.wait(timeout=GRACE_SECONDS)
             return

@@ -26,9 +26,15 @@ class FirstlightError(Exception):
         fact: what happened, one sentence without a final full stop.
         cause: why, as far as it is known; empty when the fact says it all.
         remedy: the next command to type or the thing to change; empty when there is none.
+
+    Attributes:
+        error_class: its row in the engine's table of retries; empty for what is never tried again.
+        retry_after: seconds that the other side asked us to wait; 0 when it did not ask.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
+    error_class: str = ""
+    retry_after: float = 0.0
 
     def __init__(self, fact: str, *, cause: str = "", remedy: str = "") -> None:
         super().__init__(fact)
@@ -83,6 +89,10 @@ class LockedError(FirstlightError):
     """Somebody else holds the cluster or the lab."""
 
     exit_code = ExitCode.LOCKED
+
+
+class UnrecordedError(FirstlightError):
+    """What was to be done could not be written down before, so it is not done; no wait helps against that."""
 
 
 class WaitTimeoutError(FirstlightError):

@@ -10,7 +10,6 @@ from enum import Enum
 from typing import TypeAlias
 
 from bootstrap.engine.events import RunEnded, Stamped
-from bootstrap.views.report import document
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -48,8 +47,9 @@ def event_name(stamped: Stamped) -> str:
 
 
 def fields(stamped: Stamped) -> dict[str, Json]:
-    """What the event holds; the end of the run holds what `report.json` holds."""
-    if isinstance(stamped.event, RunEnded):
-        return {"verdict": encode(document(stamped.event.verdict))}
-    encoded = encode(stamped.event)
+    """What the event holds; of the end of the run only how it ended, the report says the rest."""
+    event = stamped.event
+    if isinstance(event, RunEnded):
+        return {"state": event.verdict.state.value, "exit_code": int(event.verdict.exit_code)}
+    encoded = encode(event)
     return encoded if isinstance(encoded, dict) else {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.engine.verdict import Failure
 from bootstrap.host.files import write_atomically
+from bootstrap.views.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def failure_lines(failure: Failure) -> list[str]:
-    """Fact, cause, problems and next command."""
+    """Fact, cause, problems and next command; each one line, whatever a program said."""
     lines = [f"error: {failure.fact}"]
     if failure.cause:
         lines.append(f"  cause: {failure.cause}")
@@ -26,7 +27,7 @@ def failure_lines(failure: Failure) -> list[str]:
             lines.append(f"    next: {problem.remedy}")
     if failure.remedy:
         lines.append(f"  next: {failure.remedy}")
-    return lines
+    return [line[: -len(line.lstrip())] + one_line(line) for line in lines]
 
 
 def render_failure(error: FirstlightError) -> str:

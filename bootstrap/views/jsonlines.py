@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bootstrap.engine.events import Stamped, StepFailed, UnexpectedError
-from bootstrap.views.encode import event_name, fields
+from bootstrap.views.encode import encode, event_name, fields
+from bootstrap.views.report import About, Chronicle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class JsonLines:
@@ -14,10 +18,12 @@ class JsonLines:
 
     Args:
         stream: standard output, for `--output json`.
+        about: see `Chronicle`.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, about: Callable[[], About] = About) -> None:
         self._stream = stream
+        self._chronicle = Chronicle(about)
 
     def read(self, stamped: Stamped) -> None:
         """Write one event; what only the log may hold is left out.
@@ -26,6 +32,8 @@ class JsonLines:
             OSError: nobody reads any more.
         """
         holds = fields(stamped)
+        if report := self._chronicle.read(stamped):
+            holds = {"report": encode(report)}
         if isinstance(stamped.event, UnexpectedError):
             del holds["traceback"]
         if isinstance(stamped.event, StepFailed):

@@ -21,7 +21,8 @@ from bootstrap.engine.events import (
     WaitStarted,
 )
 from bootstrap.engine.machine import FINAL_STATES, State
-from bootstrap.views.summary import duration, summary
+from bootstrap.views.summary import duration, summary, usually
+from bootstrap.views.text import one_line
 
 # Shorter actions are told once, when they start.
 WORTH_AN_END_SECONDS: Final = 1.0
@@ -48,13 +49,18 @@ class PlainLines:
         event = stamped.event
         if isinstance(event, RunEnded):
             lines = ["", *summary(event.verdict, log=self._log)]
-        elif text := _text(event, stamped.run_id):
-            where = getattr(event, "step", "") or getattr(event, "phase", "") or "run"
-            lines = [f"{stamped.seconds:8.1f} s  {where:<26} {' '.join(text.split())}"]
         else:
-            return
-        self._stream.write("".join(f"{line}\n" for line in lines))
-        self._stream.flush()
+            lines = [line] if (line := line_of(stamped)) else []
+        if lines:
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
+
+
+def line_of(stamped: Stamped) -> str:
+    """What an event is worth: time, step or phase, text; empty when it is worth no line."""
+    text = one_line(_text(stamped.event, stamped.run_id))
+    where = getattr(stamped.event, "step", "") or getattr(stamped.event, "phase", "") or "run"
+    return f"{stamped.seconds:8.1f} s  {where:<26} {text}" if text else ""
 
 
 def _text(event: Event, run_id: str) -> str:
@@ -94,9 +100,11 @@ def _action_text(event: Event) -> str:
 
 def _wait_text(event: Event) -> str:
     if isinstance(event, WaitStarted):
-        return f"waiting for {event.description}, at most {duration(event.limit)} (limit of {event.owner})"
+        limit = f"at most {duration(event.limit)} (limit of {event.owner}){usually(event.usual)}"
+        return f"waiting for {event.description}, {limit}"
     if isinstance(event, WaitObserved):
-        passed = f" ({duration(event.seconds)} of {duration(event.limit)})" if event.heartbeat else ""
+        passed = f" ({duration(event.seconds)} of {duration(event.limit)}{usually(event.usual)})"
+        passed = passed if event.heartbeat else ""
         return f"{'still ' if event.heartbeat else ''}waiting for {event.description}: {event.seen}{passed}"
     if isinstance(event, WaitEnded) and event.held:
         return f"waited {duration(event.seconds)} for {event.description}: {event.seen}"

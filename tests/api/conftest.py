@@ -112,6 +112,8 @@ def _apiserver_flags(folder: Path, etcd_port: int, port: int) -> list[str]:
         f"--audit-policy-file={folder}/audit.yaml", f"--audit-log-path={folder}/audit.log",
         # Without controllers no namespace has a ServiceAccount.
         "--disable-admission-plugins=ServiceAccount", "--profiling=false",
+        # As Talos starts it; Cilium's pods are privileged.
+        "--allow-privileged=true",
     ]  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bootstrap.host.commands import Command, CommandError, Daemon, ShCommandRunner
+from bootstrap.host.configuration import resolve
 from bootstrap.host.secret import Redactor
-from bootstrap.host.toolbox import default_cache
+from bootstrap.host.settings import CACHE
 from rehearsal.lab import Lab
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class World:
     """The lab and the command line that drives it."""
 
     runner: ShCommandRunner = field(default_factory=lambda: ShCommandRunner(Redactor()))
-    lab: Lab = field(default_factory=lambda: Lab(default_cache(os.environ)))
+    lab: Lab = field(default_factory=lambda: Lab(resolve({}, os.environ)[CACHE]))
     at: list[str] = field(default_factory=lambda: ["maintenance"])
 
     @property

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+import tasks
 from bootstrap.host.commands import Command, ShCommandRunner
 from bootstrap.host.secret import Redactor
+from bootstrap.views.usage import CommandLine
+from tests.unit.cli.typed import ROOT, Answer, invoke
 
-ROOT = Path(__file__).resolve().parent.parent.parent.parent
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from syrupy.assertion import SnapshotAssertion
+
+Typed: TypeAlias = "Callable[[str], Answer]"
+HEAVY = {"lightkube", "pydantic", "cryptography", "rich", "structlog", "sh"}
 
 
-def invoke(*words: str, root: Path | None = None) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command line."""
-    environment = {"FIRSTLIGHT_ROOT": str(root)} if root else {}
-    cache = {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")}
-    command = Command(
-        Path(sys.executable), ("-m", "invoke", *words), {**cache, **environment}, folder=ROOT,
-        allowed=frozenset(range(256)),
-    )  # fmt: skip
-    result = ShCommandRunner(Redactor()).run(command)
-    return result.exit_code, result.text, result.stderr.decode()
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """The program of the launcher in this process; for lines that are refused."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)  # the program sets it
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)  # adds annotations
+
+    def run(line: str) -> Answer:
+        with pytest.raises(SystemExit) as caught:
+            CommandLine(tasks.namespace).run(["./invoke", *line.split()])
+        assert isinstance(caught.value.code, int)
+        return Answer(caught.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -35,35 +47,101 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("line", ["--list", "--help", "--help bootstrap", "config"])
+def test_what_it_says(line: str, snapshot: SnapshotAssertion) -> None:
+    answer = invoke(*line.split())
+    assert (answer.code, answer.stderr) == (0, "")
+    assert str(answer) == snapshot
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bootstrp",
+        "bootstrap --clster lab",
+        "bootstrap",
+        "bootstrap --cluster lba",
+        "bootstrap --cluster lab --only crd,talos --from nowhere --skip cor",
+    ],
+)
+def test_what_it_refuses_and_how(line: str, snapshot: SnapshotAssertion) -> None:
+    answer = invoke(*line.split())
+    assert (answer.code, answer.stdout) == (3, "")
+    assert str(answer) == snapshot
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lab.dwn",
+        "--list cor",
+        "--lst",
+        "--help bootstrp",
+        "bootstrap lab",
+        "bootstrap --cluster",
+        "bootstrap --cluster lab --output jsn",
+        "config --cluster lba",
+        "core.values",
+        "core.values --release cilium",
+        "core.releases --cluster lba",
+        "lab.up --cluster lba",
+        "lab.fault --name reset --machine one",
+    ],
+)
+def test_what_the_program_refuses_and_how(line: str, typed: Typed, snapshot: SnapshotAssertion) -> None:
+    answer = typed(line)
+    assert (answer.code, answer.stdout) == (3, "")
+    assert str(answer) == snapshot
+
+
+def test_settings_that_cannot_be_are_refused_by_every_task(
+    repository: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    (repository / "firstlight.yaml").write_text("workers: many\nclster: lab\n")
+    for name, value in {"ROOT": str(repository), "OUTPTU": "json", "WORKERS": "0"}.items():
+        monkeypatch.setenv(f"FIRSTLIGHT_{name}", value)
+    answer = typed("lab.status")
+    assert answer.code == 3
+    assert str(answer) == snapshot
+
+
+def test_settings_reach_the_command(repository: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTLIGHT_ROOT", str(repository))
+    (repository / "firstlight.yaml").write_text("cluster: lba\n")
+    assert 'there is no cluster "lba"' in typed("bootstrap").stderr
+    monkeypatch.setenv("FIRSTLIGHT_CLUSTER", "lob")
+    assert 'there is no cluster "lob"' in typed("bootstrap").stderr
+    assert 'there is no cluster "lib"' in typed("bootstrap --cluster lib").stderr
+
+
+def test_standard_output_holds_data_only(repository: Path) -> None:
+    answer = invoke("config", "--cluster", "lab", "--output", "json", root=repository)
+    assert (answer.code, answer.stderr) == (0, "")
+    assert answer.stdout.startswith("{\n")
+
+
+def test_a_list_whose_reader_has_gone_ends_quietly() -> None:
+    line = f"{{ '{ROOT}/invoke' --list; echo $? >&2; }} | true"
+    result = ShCommandRunner(Redactor()).run(Command(Path("/bin/sh"), ("-c", line), folder=ROOT))
+    assert result.stderr == b"0\n"
+
+
 def test_the_list_loads_nothing_heavy() -> None:
-    code, said, _ = invoke("--list")
-    assert code == 0
-    assert "bootstrap" in said
     loaded = ShCommandRunner(Redactor()).run(
-        Command(Path(sys.executable), ("-c", "import sys, tasks; print(*sys.modules)"), folder=ROOT)
+        Command(
+            Path(sys.executable), ("-c", "import sys, tasks, bootstrap.views.usage; print(*sys.modules)"), folder=ROOT
+        )
     )
-    assert not {"lightkube", "pydantic", "cryptography", "rich", "structlog", "sh"} & set(loaded.text.split())
+    assert not HEAVY & set(loaded.text.split())
 
 
-def test_an_unknown_cluster_is_refused_with_the_nearest(repository: Path) -> None:
-    code, said, told = invoke("bootstrap", "--cluster", "lba", root=repository)
-    assert (code, said) == (3, "")
-    assert 'there is no cluster "lba"' in told
-    assert "nearest: lab" in told
-
-
-def test_an_unknown_phase_is_refused_with_the_nearest() -> None:
-    code, _, told = invoke("bootstrap", "--cluster", "lab", "--only", "crd")
-    assert code == 3
-    assert "nearest: crds" in told
-
-
-def test_broken_yaml_is_refused_with_its_place(repository: Path) -> None:
+def test_broken_yaml_is_refused_with_its_place(repository: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTLIGHT_ROOT", str(repository))
     path = repository / "inventory" / "lab.yaml"
     path.write_text(path.read_text() + "nodes: [\n")
-    code, _, told = invoke("bootstrap", "--cluster", "lab", root=repository)
-    assert code == 3
-    assert "inventory/lab.yaml:" in told
+    answer = typed("bootstrap --cluster lab")
+    assert answer.code == 3
+    assert "inventory/lab.yaml:" in answer.stderr
 
 
 def test_real_machines_are_not_changed_without_a_word(repository: Path) -> None:
@@ -72,13 +150,17 @@ def test_real_machines_are_not_changed_without_a_word(repository: Path) -> None:
     lines = [line for line in text.splitlines() if not line.strip().startswith(("machine:", "memory:", "cpus:"))]
     kept = [line for line in lines if line != "      disk: 10"]
     (repository / "inventory" / "metal.yaml").write_text("\n".join(kept) + "\n")
-    code, _, told = invoke("bootstrap", "--cluster", "metal", root=repository)
-    assert code == 3, told
-    assert "real machines are about to be changed: lab-01 10.25.13.11" in told
-    assert "--yes confirms" in told
+    answer = invoke("bootstrap", "--cluster", "metal", root=repository)
+    assert answer.code == 3, answer.stderr
+    assert "real machines are about to be changed: lab-01 10.25.13.11" in answer.stderr
+    assert "--yes confirms" in answer.stderr
 
 
-def test_invokes_own_dry_runs_nothing() -> None:
-    code, _, told = invoke("--dry", "lab.down")
-    assert code == 3
-    assert "nothing was run" in told
+@pytest.mark.parametrize("line", ["--dry lab.down", "lab.down --dry"])
+def test_invokes_own_dry_runs_nothing(line: str, tmp_path: Path) -> None:
+    left = tmp_path / "firstlight" / "lab" / "run" / "of-a-lab-that-was-killed"
+    left.mkdir(parents=True)
+    assert invoke(*line.split(), XDG_CACHE_HOME=str(tmp_path)).code == 3
+    assert left.exists()
+    assert invoke("lab.down", XDG_CACHE_HOME=str(tmp_path)).code == 0
+    assert not left.exists(), "without --dry the same command would have removed it"

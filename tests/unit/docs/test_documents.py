@@ -7,11 +7,16 @@ import re
 from pathlib import Path
 
 import tasks
+from bootstrap.views.usage import CommandLine
 
 ROOT = Path(__file__).parents[3]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 COMMAND = re.compile(r"(?:\./|`)invoke ([a-z][a-z.]*[a-z])((?: +[^\s`|;&)]+)*)")
+# What stands before any task, and an option that is named alone; those of other programs follow their name.
+CORE_OPTION = re.compile(r"(?:\./|`)invoke --([a-z-]+)")
+OPTION = re.compile(r"`--([a-z][a-z-]*)[ =`]")
+TELLING = (".md", ".py", ".gotmpl", ".yaml", ".sh")
 # Folders that belong to one person or one machine.
 MACHINE_PATH = re.compile(r"(?<![\w$.}])(?:/home/(?!bozo/)|/root/|/Users/|/work/|/tmp/)\w+")
 ALLOWED_HOSTS = {"files.pythonhosted.org", "pypi.org"}
@@ -51,20 +56,33 @@ def test_every_document_is_reached_from_the_readme(files: dict[str, str]) -> Non
     assert set(documents(files)) == reached
 
 
+def options(word: str) -> set[str]:
+    arguments = tasks.namespace[word].get_arguments()
+    return {option.rstrip("_").replace("_", "-") for argument in arguments for option in argument.names}
+
+
 def test_commands_exist_with_their_options(files: dict[str, str]) -> None:
     known = tasks.namespace.task_names
     wrong = []
     for name, text in files.items():
-        if not name.endswith((".md", ".py")) or name.startswith("tests/"):
+        if not name.endswith(TELLING) or name.startswith("tests/"):
             continue
         for word, rest in COMMAND.findall(text):
             if word not in known:
                 wrong.append(f"{name}: ./invoke {word}")
                 continue
-            task = tasks.namespace[word]
-            options = {option.replace("_", "-") for argument in task.get_arguments() for option in argument.names}
             given = set(re.findall(r"--([a-z][a-z-]*)", rest)) - {"help"}
-            wrong += [f"{name}: ./invoke {word} --{option}" for option in sorted(given - options)]
+            wrong += [f"{name}: ./invoke {word} --{option}" for option in sorted(given - options(word))]
+    assert not wrong
+
+
+def test_options_that_documents_name_alone_are_of_some_command(files: dict[str, str]) -> None:
+    core = {name for argument in CommandLine(tasks.namespace).core_args() for name in argument.names}
+    known = set[str]().union(*(options(word) for word in tasks.namespace.task_names))
+    wrong = []
+    for name, text in documents(files).items():
+        wrong += [f"{name}: ./invoke --{option}" for option in CORE_OPTION.findall(text) if option not in core]
+        wrong += [f"{name}: --{option}" for option in OPTION.findall(text) if option not in known | core]
     assert not wrong
 
 

@@ -3,15 +3,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bootstrap.engine import Context, Gate, Observation
+from bootstrap.engine.events import Note
 from bootstrap.engine.interrupts import delivered_to
 from bootstrap.engine.runner import Children
-from bootstrap.engine.testing import FakeClock, FakeSignals, run_phases
-from bootstrap.host.errors import ExitCode, FirstlightError
+from bootstrap.engine.testing import FakeClock, FakeSignals, Recording, run_phases
+from bootstrap.host.errors import ExitCode, FirstlightError, LockedError
 from tests.unit.engine.world import World, holds_at_look, phase, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Seconds; only a broken engine lets a test wait that long.
 PATIENCE = 5.0
@@ -83,10 +88,14 @@ def test_a_wait_inside_an_action_ends_on_an_interrupt() -> None:
 
 
 def test_a_second_signal_kills_and_leaves_what_does_not_end() -> None:
-    signals, clock, killed, release = FakeSignals(), FakeClock(), threading.Event(), threading.Event()
+    signals, clock, stopped, killed, release = (
+        FakeSignals(), FakeClock(), threading.Event(), threading.Event(), threading.Event(),
+    )  # fmt: skip
 
     def hang(_ctx: Context) -> str:
         signals.send(signal.SIGINT)
+        assert stopped.wait(PATIENCE)
+        clock.advance(0.1)
         signals.send(signal.SIGTERM)
         assert killed.wait(PATIENCE)
         clock.advance(1.0)
@@ -98,12 +107,28 @@ def test_a_second_signal_kills_and_leaves_what_does_not_end() -> None:
             [phase("a", reading("one", hang))],
             signals=signals,
             clock=clock,
-            children=Children(stop=lambda: None, kill=killed.set),
+            children=Children(stop=stopped.set, kill=killed.set),
         )
     finally:
         release.set()
     assert verdict.exit_code is ExitCode.INTERRUPTED
     assert next(verdict.steps()).reason == "interrupted by SIGINT while probing"
+
+
+def test_a_signal_to_the_process_and_then_to_its_group_counts_once() -> None:
+    signals, stopped, killed = FakeSignals(), threading.Event(), []
+
+    def before(_ctx: Context) -> None:
+        signals.send(signal.SIGTERM)
+        signals.send(signal.SIGTERM)
+        assert stopped.wait(PATIENCE)
+
+    run_phases(
+        [phase("a", World().acting("one", before=before))],
+        signals=signals,
+        children=Children(stop=stopped.set, kill=lambda: killed.append("killed")),
+    )
+    assert killed == []
 
 
 def test_programs_that_outstay_their_grace_are_killed() -> None:
@@ -133,3 +158,90 @@ def test_real_signals_are_delivered_and_the_old_handlers_return() -> None:
         os.kill(os.getpid(), signal.SIGINT)
     assert got == [signal.SIGTERM, signal.SIGINT]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_closed_terminal_does_not_end_a_run_nor_spare_its_programs() -> None:
+    with delivered_to(lambda _number: None):
+        os.kill(os.getpid(), signal.SIGHUP)
+        # Programs inherit what is ignored, and nothing else.
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+
+
+def test_time_in_which_nothing_ran_is_told() -> None:
+    clock, recording = FakeClock(), Recording()
+
+    def stop(_ctx: Context) -> str:
+        clock.missed += 600.0
+        return ""
+
+    run_phases([phase("a", reading("one", stop), reading("two", needs=("one",)))], clock=clock, readers=[recording])
+    notes = [event.text for event in recording.events if isinstance(event, Note)]
+    assert notes == ["this process did not run for 600 s; deadlines were moved by that"]
+
+
+class CountedLease:
+    """Counts how often it was asked for and given back."""
+
+    def __init__(self, holds: Sequence[FirstlightError | None] = ()) -> None:
+        self.held = self.released = 0
+        self._holds = iter(holds)
+
+    def hold(self, _ctx: Context) -> None:
+        self.held += 1
+        if error := next(self._holds, None):
+            raise error
+
+    def release(self) -> None:
+        self.released += 1
+
+
+def test_only_what_changes_the_cluster_wants_the_lease() -> None:
+    lease, world = CountedLease(), World()
+    run_phases([phase("a", world.acting("file", writes=False), reading("look"))], lease=lease)
+    assert (lease.held, lease.released) == (0, 1)
+    run_phases([phase("a", world.acting("object"))], lease=lease)
+    assert lease.held > 0
+
+
+def test_no_write_begins_without_the_lease() -> None:
+    lease, world = CountedLease([LockedError("another run works on cluster lab")]), World()
+    verdict = run_phases([phase("a", world.acting("one"))], lease=lease)
+    assert verdict.exit_code is ExitCode.LOCKED
+    assert world.effects == []
+
+
+def test_what_was_done_while_another_had_the_lease_does_not_count() -> None:
+    world, lost = World(), threading.Event()
+
+    class Lost(CountedLease):
+        """Lost while the action runs."""
+
+        def hold(self, _ctx: Context) -> None:
+            if lost.is_set():
+                raise LockedError("another run works on cluster lab")
+
+    verdict = run_phases([phase("a", world.acting("one", before=lambda _: lost.set()))], lease=Lost())
+    assert world.effects == ["one"]
+    assert verdict.exit_code is ExitCode.LOCKED
+
+
+def test_a_step_that_was_left_behind_keeps_the_lease() -> None:
+    signals, clock, lease = FakeSignals(), FakeClock(), CountedLease()
+    stopped, killed, release = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(_ctx: Context) -> str:
+        signals.send(signal.SIGINT)
+        assert stopped.wait(PATIENCE)
+        clock.advance(0.1)
+        signals.send(signal.SIGINT)
+        assert killed.wait(PATIENCE)
+        clock.advance(1.0)
+        assert release.wait(PATIENCE)
+        return ""
+
+    children = Children(stop=stopped.set, kill=killed.set)
+    try:
+        run_phases([phase("a", reading("one", hang))], signals=signals, clock=clock, lease=lease, children=children)
+    finally:
+        release.set()
+    assert lease.released == 0

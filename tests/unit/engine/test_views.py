@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from bootstrap.engine import Context, Gate, Observation, Phase, Proof, ProofKind
 from bootstrap.engine.testing import FakeClock, FakeSignals, Recording, run_phases
 from bootstrap.host.errors import FirstlightError, InputError, Problem
+from bootstrap.views.encode import encode
 from bootstrap.views.failure import render_failure
 from bootstrap.views.jsonlines import JsonLines
 from bootstrap.views.log import LogFile
 from bootstrap.views.plain import PlainLines
-from bootstrap.views.report import ReportWriter, document
+from bootstrap.views.report import RENDERINGS, About, Chronicle, ReportWriter
+from bootstrap.views.schema import load
 from bootstrap.views.summary import duration
 from tests.unit.engine.world import World, phase, reading
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from bootstrap.engine.events import Reader
     from bootstrap.engine.verdict import Verdict
+    from bootstrap.views.document import Report
+    from bootstrap.views.encode import Json
 
 
 def one_run(*readers: Reader, broken: bool = True) -> Verdict:
@@ -78,6 +82,7 @@ PLAIN = """\
 phase          state             time      target
 preflight      done             0.0 s      30.0 s
 talos          done            20.0 s       5.0 s  over target by 15.0 s
+  most of it: talos/etcd, waiting for etcd to be healthy, 17.0 s
 core           failed           0.0 s   1 min 0 s
 handover       aborted              -   1 min 0 s
 whole run      failed          20.0 s  10 min 0 s
@@ -119,14 +124,23 @@ def test_an_error_outside_a_run_reads_the_same() -> None:
 
 def test_json_lines_hold_every_event_and_the_report() -> None:
     stream, recording = io.StringIO(), Recording()
-    verdict = one_run(JsonLines(stream), recording)
+    one_run(JsonLines(stream), recording)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["sequence"] for line in lines] == [stamped.sequence for stamped in recording.stamped]
     assert (lines[0]["event"], lines[0]["cluster"]) == ("run-started", "lab")
     moved = next(line for line in lines if line["event"] == "step-moved")
     assert (moved["step"], moved["before"], moved["after"]) == ("preflight/programs", "pending", "probing")
+    chronicle = Chronicle()
+    report = [chronicle.read(stamped) for stamped in recording.stamped][-1]
     assert lines[-1]["event"] == "run-ended"
-    assert lines[-1]["verdict"] == document(verdict)
+    # Memory in use grows between the two.
+    assert {**lines[-1]["report"], "peak_memory_bytes": 0} == {**encoded(report), "peak_memory_bytes": 0}
+
+
+def encoded(report: Report | None) -> dict[str, Json]:
+    found = encode(report)
+    assert isinstance(found, dict)
+    return found
 
 
 def test_only_the_log_holds_tracebacks(tmp_path: Path) -> None:
@@ -147,40 +161,52 @@ def test_only_the_log_holds_tracebacks(tmp_path: Path) -> None:
 
 
 def test_the_report_is_written_on_failure_too(tmp_path: Path) -> None:
-    path = tmp_path / "runs" / "report.json"
-    verdict = one_run(ReportWriter(path, inputs_digest="abc"))
-    report = json.loads(path.read_text())
+    about = About("LAB", "invoke bootstrap", ("core",), identity={"UID": "u-1"}, inputs={"core/a": "12"})
+    verdict = one_run(ReportWriter(tmp_path / "run", lambda: about))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
     head = {
-        "schema": 1, "run": "test", "cluster": "lab", "inputs_digest": "abc", "state": "failed", "exit_code": 3,
-        "nothing_to_do": False, "writes": 1,
+        "schema": 1, "run": "test", "cluster": "lab", "mark": "LAB", "command": "invoke bootstrap",
+        "selection": {"only": ["core"], "start": "", "skip": []}, "identity": {"UID": "u-1"},
+        "inputs": {"core/a": "12"}, "changed_inputs": {}, "state": "failed", "exit_code": 3, "nothing_to_do": False,
+        "writes": 1, "seconds": 20.0, "target_seconds": 600.0, "deadline_seconds": 1200.0, "slack_seconds": 580.0,
+        "ours_seconds": 3.0, "outside_seconds": {"gate": 17.0},
+        "proofs": {"proven": 0, "stand-in": 1, "unproven": 0},
+        "notes": [{"seconds": 0.0, "step": "talos/etcd", "text": "the machine restarts"}],
     }  # fmt: skip
     assert {key: report[key] for key in head} == head
     assert report["started"] <= report["ended"]
-    assert report["notes"] == [{"seconds": 0.0, "step": "talos/etcd", "text": "the machine restarts"}]
     assert report["failures"][0]["problems"][0]["line"] == 7
-    assert report["ours_seconds"] == 3.0
-    assert report["outside_seconds"] == {"gate": 17.0}
     talos = report["phases"][1]
     assert (talos["name"], talos["number"], talos["state"], talos["over_target"]) == ("talos", -1, "done", True)
+    assert (talos["deadline_seconds"], talos["slack_seconds"]) == (90.0, -15.0)
+    assert sum(share["seconds"] for share in talos["critical"]) == 20.0
     step = talos["steps"][0]
     assert step["actions"][0] == {
         "description": "make etcd", "reason": "etcd is missing", "kill_safety": "repeatable", "writes": True,
-        "began_seconds": 0.0, "seconds": 3.0, "error": "",
+        "began_seconds": 0.0, "seconds": 3.0, "ours_seconds": 3.0, "error": "",
     }  # fmt: skip
-    assert step["waits"][0] == {
+    wait = step["waits"][0]
+    assert wait["ours_seconds"] + wait["doubt_seconds"] <= wait["seconds"]
+    assert {key: wait[key] for key in wait if key not in {"ours_seconds", "doubt_seconds"}} == {
         "description": "etcd to be healthy", "began_seconds": 3.0, "seconds": 17.0, "limit_seconds": 60.0,
-        "seen": "1 of 1", "held": True,
+        "usual_seconds": None, "seen": "1 of 1", "held": True,
     }  # fmt: skip
-    assert step["proofs"][0] == {
-        "criterion": "a pod network", "evidence": "the stand-in chart", "kind": "stand-in", "stand_in": True,
-    }  # fmt: skip
+    assert step["proofs"] == [{"criterion": "a pod network", "evidence": "the stand-in chart", "kind": "stand-in"}]
     assert len(report["phases"]) == len(verdict.phases)
+
+
+def test_what_lies_beside_the_report_is_made_of_it_alone(tmp_path: Path) -> None:
+    one_run(ReportWriter(tmp_path))
+    report = load(tmp_path / "report.json")
+    assert {name: (tmp_path / name).read_text() for name in RENDERINGS} == {
+        name: render(report) for name, render in RENDERINGS.items()
+    }
 
 
 def test_a_report_that_cannot_be_written_breaks_nothing(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where a folder should be")
     stream = io.StringIO()
-    verdict = one_run(ReportWriter(tmp_path / "runs" / "report.json"), PlainLines(stream), broken=False)
+    verdict = one_run(ReportWriter(tmp_path / "runs"), PlainLines(stream), broken=False)
     assert int(verdict.exit_code) == 0
     assert "lab: done\n" in stream.getvalue()
     assert "ReportWriter failed: " in stream.getvalue().splitlines()[-1]

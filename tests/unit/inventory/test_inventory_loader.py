@@ -13,7 +13,7 @@ import pytest
 from bootstrap.host.commands import Command, ShCommandRunner
 from bootstrap.host.errors import ExitCode, InputError
 from bootstrap.host.secret import Redactor
-from inventory import loader, schema
+from inventory import loader
 from inventory.model import Budget, Role
 
 ROOT = Path(__file__).parents[3]
@@ -93,15 +93,6 @@ def test_an_unknown_cluster_gets_the_nearest_names(tmp_path: Path, name: str, hi
         loader.load(tmp_path, name)
     assert caught.value.cause == hint
     assert caught.value.remedy == "give --cluster one of: infra, lab"
-
-
-def test_the_published_schema_is_the_code_s() -> None:
-    published = (ROOT / "inventory" / "schema.json").read_text()
-    assert published == schema.json_schema(), "run inventory.schema.publish"
-
-
-def test_publishing_writes_the_schema(tmp_path: Path) -> None:
-    assert schema.publish(tmp_path).read_text() == schema.json_schema()
 
 
 def test_importing_the_loader_does_not_import_pydantic() -> None:

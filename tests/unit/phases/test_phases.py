@@ -62,7 +62,6 @@ def test_the_steps_make_one_graph(world: World) -> None:
         ({"only": ["tallos"]}, "nearest: talos"),
         ({"start": "cor"}, "nearest: core"),
         ({"skip": ["hand-over"]}, "nearest: handover"),
-        ({"output": "yaml"}, "known are text, json"),
     ],
 )
 def test_unknown_names_are_refused_before_anything_starts(

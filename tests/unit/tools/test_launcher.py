@@ -69,7 +69,7 @@ def test_the_first_run_sets_up_and_says_so(repository: Repository) -> None:
     assert b"setting up .venv with uv" in result.stderr
     root = str(repository.root)
     folder = str(repository.root.parent)
-    expected = [folder, "-P", "-m", "invoke", "--search-root", root, "bootstrap", "--cluster", "a b"]
+    expected = [folder, "-P", f"{root}/tasks.py", "bootstrap", "--cluster", "a b"]
     assert result.text.splitlines() == expected
     packages = repository.root / ".venv" / "lib" / "python3.11" / "site-packages"
     assert (packages / "firstlight.pth").read_text() == f"{root}\n"

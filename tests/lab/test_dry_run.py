@@ -1,0 +1,131 @@
+"""`--dry-run` of the lab as a person types it: charts from the lab's internet, no machine, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bootstrap.host.commands import Command, ShCommandRunner
+from bootstrap.host.secret import Redactor
+from bootstrap.host.toolbox import default_cache
+from tests.unit.rehearsal.bench import git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bootstrap.host.commands import Result
+
+CODE = Path(__file__).resolve().parents[2]
+PROGRAMS = ("helm", "helmfile", "kubeconform", "kustomize", "registry", "talosctl", "yq")
+WORDS = ("bootstrap", "--cluster", "lab", "--dry-run")
+# Two interpreters, servers, four charts, two renderings: ten seconds on an idle machine.
+SECONDS = 300.0
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Where the command puts what it throws away; short, for the sockets in it."""
+    return Path(tempfile.mkdtemp(prefix="t", dir=tmp_path))
+
+
+@pytest.fixture
+def type_it(temporary: Path, programs: Callable[[str], Path]) -> Callable[..., Result]:
+    """Types a command; every exit code is an answer."""
+    for name in PROGRAMS:
+        programs(name)
+    runner = ShCommandRunner(Redactor())
+
+    def run(*words: str, root: Path = CODE, **environment: str) -> Result:
+        return runner.run(command(temporary, *words, root=root, **environment))
+
+    return run
+
+
+def command(temporary: Path, *words: str, root: Path = CODE, **environment: str) -> Command:
+    added = {
+        "FIRSTLIGHT_ROOT": str(root), "FIRSTLIGHT_CACHE": str(default_cache(os.environ)), "TMPDIR": str(temporary),
+        **{name: value for name, value in os.environ.items() if name.startswith("GO")}, **environment,
+    }  # fmt: skip
+    arguments = ("-P", str(CODE / "tasks.py"), *words)
+    return Command(Path(sys.executable), arguments, added, timeout=SECONDS, allowed=frozenset(range(256)))
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in words:
+            found.append(words)
+    return found
+
+
+def test_it_is_the_same_twice_and_leaves_nothing(type_it: Callable[..., Result], temporary: Path) -> None:
+    summary = temporary / "summary.md"
+    first = type_it(*WORDS, "--output", "json", GITHUB_STEP_SUMMARY=str(summary))
+    assert first.exit_code == 0, first.stderr.decode()
+    plan: dict[str, Any] = json.loads(first.stdout)
+    assert plan["actions"] == {"all": 12, "nothing": 0, "files": 4, "machines": 2, "cluster": 6}
+    assert [phase["name"] for phase in plan["phases"]] == [
+        "preflight", "talos", "prerequisites", "crds", "core", "handover",
+    ]  # fmt: skip
+    steps = {step["path"]: step for phase in plan["phases"] for step in phase["steps"]}
+    assert "fluxinstances.fluxcd.controlplane.io" in steps["crds/definitions"]["actions"][0]["description"]
+    assert "cilium: chart 1.18.3 (" in steps["preflight/releases-render"]["text"]
+    assert summary.read_text().startswith("## lab: what a run would do, from the files alone: 12 actions")
+    summary.unlink()
+    second = type_it(*WORDS, "--output", "json")
+    assert second.stdout == first.stdout
+    assert list(temporary.iterdir()) == []
+    assert processes_of(temporary) == []
+
+
+def test_wrong_files_end_with_3_and_every_place(type_it: Callable[..., Result], tmp_path: Path) -> None:
+    root = tmp_path / "worktree"
+    for name in ("bootstrap/helmfile.d", "inventory", "kubernetes", "lab", "talos", "tools"):
+        shutil.copytree(CODE / name, root / name, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copy(CODE / "bootstrap" / "resources.yaml", root / "bootstrap")
+    node = root / "talos" / "lab" / "controlplane" / "lab-01.yaml"
+    node.write_text(node.read_text().replace("machine:\n", "machine:\n  spelled: wrong\n", 1))
+    release = root / "kubernetes" / "infrastructure" / "networking" / "coredns" / "ocirepository.yaml"
+    release.write_text(release.read_text().replace("tag: 1.44.3", "tag: 0.0.1"))
+    git(root, "init", "--quiet", "--initial-branch=main")
+    found = type_it(*WORDS, root=root)
+    told = found.stderr.decode()
+    assert found.exit_code == 3, told
+    assert "talos/lab/controlplane/lab-01.yaml:" in told
+    assert "a core release cannot be rendered" in told
+    assert "0.0.1" in told
+    assert "refused for" in found.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_of_it_outlives_the_command(
+    temporary: Path, type_it: Callable[..., Result], number: signal.Signals
+) -> None:
+    assert type_it("--list").exit_code == 0
+    daemon = ShCommandRunner(Redactor()).start(command(temporary, *WORDS), log=temporary / "log")
+    deadline = time.monotonic() + SECONDS
+    while not any("registry" in words for words in processes_of(temporary)):
+        assert daemon.running, (temporary / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    if number is signal.SIGKILL:
+        os.kill(daemon.pid, number)
+    else:
+        os.killpg(daemon.pid, number)
+    while daemon.running or processes_of(temporary):
+        assert time.monotonic() < deadline, processes_of(temporary)
+        time.sleep(0.05)
