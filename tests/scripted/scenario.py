@@ -1,0 +1,229 @@
+"""A scenario: a place on disk with a repository, a store of secrets and a world, and the processes that work on it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.engine.journal import FILE
+from bootstrap.engine.journal_contents import Contents, read
+from bootstrap.host.commands import Command, CommandError, MemoryFile
+from bootstrap.host.objects import mapping, text
+from bootstrap.host.secret import Redactor, Secret
+from bootstrap.host.yaml_io import load as load_yaml
+from inventory.loader import load
+from kube.cluster import LEASE, SECRET
+from tests.scripted.canaries import write_store
+from tests.scripted.conduct import Order, in_child
+from tests.scripted.contract import Question, Said
+from tests.scripted.helm import json_of
+from tests.scripted.machines import Delays
+from tests.scripted.recordings import ROOT
+from tests.scripted.ring import Ring
+from tests.scripted.runner import ScriptedRunner
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
+    from bootstrap.host.objects import Object
+    from tests.scripted.model import Effect
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# What the fork server has imported before it forks; a child then costs milliseconds.
+_PRELOADED = [
+    "tests.scripted.conduct", "bootstrap.views.log", "cryptography.hazmat.primitives.asymmetric.ec",
+    "cryptography.hazmat.primitives.serialization", "cryptography.x509.oid", "inventory.schema", "structlog",
+]  # fmt: skip
+# Seconds for one run in a scripted world, which takes a tenth of one; more means that it hangs.
+_RUN_SECONDS = 60.0
+_MASKED = ("uid", "resourceVersion")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of a process."""
+
+    exit_code: int
+    said: Path
+
+    @property
+    def stderr(self) -> str:
+        """Its standard error."""
+        return (self.said / "stderr").read_text()
+
+    @property
+    def trapped(self) -> bool:
+        """Whether its trap closed."""
+        return (self.said / "trapped").exists()
+
+    def kept(self, name: str) -> Any:
+        """A file in JSON that it left about itself."""
+        return json.loads((self.said / name).read_text())
+
+
+class Scenario:
+    """A place with a world in maintenance mode.
+
+    Args:
+        place: the folder; made here.
+        store: the secrets of the cluster; None makes some.
+        world: the world's file, when another scenario has it.
+        delays: how long things take.
+        nodes: how many control planes the cluster has.
+        workers: how many workers.
+    """
+
+    def __init__(
+        self, place: Path, *, store: Path | None = None, world: Path | None = None, delays: Delays | None = None,
+        nodes: int = 1,
+        workers: int = 0,
+    ) -> None:  # fmt: skip
+        self.place = place
+        self.world = world or place / "world.sqlite"
+        self.store = store or place / "store"
+        self._count = 0
+        place.mkdir(parents=True)
+        if store is None:
+            write_store(self.store)
+        self._write_repository(["controlplane"] * nodes + ["worker"] * workers)
+        if world is None:
+            with Ring(self.world) as ring:
+                ring.machines.rack(load(self.root, "lab").nodes, delays or Delays())
+                ring.model.put("commit", COMMIT)
+
+    @property
+    def root(self) -> Path:
+        """The repository."""
+        return self.place / "repository"
+
+    @property
+    def journal(self) -> Path:
+        """The journal."""
+        return self.root / ".firstlight" / "lab" / FILE
+
+    @property
+    def cluster_id(self) -> str:
+        """The id of the cluster whose secrets the store holds."""
+        return text(load_yaml((self.store / "bundle.yaml").read_bytes(), source="bundle"), "cluster", "id")
+
+    def run(self, **order: Any) -> Ran:
+        """Carry out an order in a process of its own, to its end."""
+        process, said = self.start(**order)
+        return self.end(process, said)
+
+    def start(self, **order: Any) -> tuple[ForkServerProcess, Path]:
+        """Begin with an order in a process of its own."""
+        self._count += 1
+        made = Order(self.place, f"{self._count:03}", self.world, **order)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        process = context.Process(target=in_child, args=(made,), daemon=True)
+        process.start()
+        return process, made.said
+
+    @staticmethod
+    def await_file(file: Path) -> None:
+        """Wait for what a process leaves as a sign."""
+        deadline = time.monotonic() + _RUN_SECONDS
+        while not file.exists():
+            assert time.monotonic() < deadline, f"nobody left {file}"
+            time.sleep(0.001)
+
+    @staticmethod
+    def end(process: ForkServerProcess, said: Path) -> Ran:
+        """Wait for a process; a signal that ended it counts negative."""
+        process.join(_RUN_SECONDS)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            process.join()
+            raise AssertionError(f"it hangs; it said:\n{(said / 'stderr').read_text()[-3000:]}")
+        process.close()
+        return Ran(code, said)
+
+    def effects(self) -> list[Effect]:
+        """Everything that was done to the world; to hold the lease is none of it."""
+        with Ring(self.world) as ring:
+            return [effect for effect in ring.model.effects() if effect.kind != "lease"]
+
+    def tell(self, key: str, value: Any) -> None:
+        """Set a fault of the world."""
+        with Ring(self.world) as ring:
+            ring.model.put(key, value)
+
+    def told(self, key: str) -> Any:
+        """What became of a fault of the world."""
+        with Ring(self.world) as ring:
+            return ring.model.get(key)
+
+    def begin_rival(self) -> None:
+        """Let another operator take the lease."""
+        with Ring(self.world) as ring:
+            ring.rival.begin()
+
+    def ask(self, question: Question) -> Said:
+        """Ask a question of the contract."""
+        with Ring(self.world) as ring:
+            cluster, redactor = load(self.root, "lab"), Redactor()
+            runner = ScriptedRunner(self.root, cluster, ring, redactor)
+            config = Secret((self.journal.parent / "talosconfig").read_bytes(), "talosconfig")
+            program, *words = (word.replace("NODE", str(cluster.bootstrap.address)) for word in question.words)
+            arguments: tuple[str | MemoryFile, ...] = (*words, MemoryFile(config, "--talosconfig="))
+            try:
+                result = runner.run(Command(Path("/programs") / program, arguments))
+            except CommandError as error:
+                return Said(error.exit_code_seen or 0, error.stdout, error.stderr)
+            return Said(result.exit_code, result.text, result.stderr.decode())
+
+    def remembered(self) -> Contents:
+        """What the journal says."""
+        return read(self.journal, cluster="lab")
+
+    def final_world(self) -> list[Any]:
+        """The world once everything has happened, without what differs between two lives of one cluster."""
+        with Ring(self.world) as ring:
+            ring.model.settle()
+            every = (_normal(item) for item in ring.model.every() if item["kind"] != LEASE[1])
+            return [*ring.model.machines(), *every]
+
+    def _write_repository(self, roles: list[str]) -> None:
+        for name in ("bootstrap/helmfile.d", "kubernetes", "talos/lab"):
+            shutil.copytree(ROOT / name, self.root / name)
+        shutil.copy(ROOT / "bootstrap" / "resources.yaml", self.root / "bootstrap")
+        shutil.copy(ROOT / "talos" / "base.yaml", self.root / "talos")
+        inventory = (ROOT / "inventory" / "lab.yaml").read_text()
+        for old, new in (
+            ("provider: connect", "provider: file"),
+            ("op://lab/talos-lab/bundle", f"file://{self.store}/bundle.yaml"),
+            ("op://lab/onepassword-connect/token", f"file://{self.store}/token"),
+        ):
+            assert old in inventory
+            inventory = inventory.replace(old, new)
+        first = inventory[inventory.index("  - name: lab-01") :]
+        patches = self.root / "talos" / "lab"
+        for number, role in enumerate(roles[1:], start=2):
+            names = (("lab-01", f"lab-0{number}"), ("13.11", f"13.1{number}"), (":11", f":1{number}"))
+            inventory += _renamed(first, (*names, ("role: controlplane", f"role: {role}")))
+            (patches / role).mkdir(exist_ok=True)
+            patch = _renamed((patches / "controlplane" / "lab-01.yaml").read_text(), names)
+            (patches / role / f"lab-0{number}.yaml").write_text(patch)
+        (self.root / "inventory").mkdir()
+        (self.root / "inventory" / "lab.yaml").write_text(inventory)
+
+
+def _renamed(content: str, names: tuple[tuple[str, str], ...]) -> str:
+    for old, new in names:
+        content = content.replace(old, new)
+    return content
+
+
+def _normal(item: Object) -> Object:
+    metadata = {key: value for key, value in mapping(item, "metadata").items() if key not in _MASKED}
+    if item["kind"] == SECRET[1] and text(item, "type").startswith("helm"):
+        return {**item, "metadata": metadata, "data": {"release": json_of(item)}}
+    return {**item, "metadata": metadata}

@@ -1,0 +1,153 @@
+"""Faults 8 to 12: what becomes of a run whose journal is cut, damaged, another cluster's or not to be written."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from bootstrap.engine import journal_file
+from bootstrap.engine.journal import Journal
+from tests.scripted import invariants
+from tests.scripted.sweep import sweep
+from tests.scripted.trap import Point, Trap
+
+if TYPE_CHECKING:
+    import random
+
+    from tests.scripted.conftest import Make
+    from tests.scripted.scenario import Ran, Scenario
+
+INVALID = 3
+
+
+def refused(scenario: Scenario, *said: str, **order: Any) -> Ran:
+    """A run that is refused before anything is done."""
+    before, kept = scenario.effects(), scenario.journal.read_bytes()
+    ran = scenario.run(**order)
+    assert ran.exit_code == INVALID, ran.stderr
+    assert [text for text in said if text not in ran.stderr] == []
+    assert scenario.effects() == before
+    assert scenario.journal.read_bytes() == kept
+    return ran
+
+
+def test_a_journal_that_is_cut_anywhere_is_read_as_what_came_before(make: Make) -> None:
+    scenario = make()
+    assert scenario.run(trap=Trap(Point.AFTER_LINE, 4)).trapped
+    whole = scenario.journal.read_bytes()
+    entries = journal_file.read(scenario.journal).entries
+    for size in range(len(whole)):
+        scenario.journal.write_bytes(whole[:size])
+        kept = journal_file.read(scenario.journal)
+        assert kept.entries == entries[: whole[:size].count(b"\n")]
+        assert kept.size + kept.torn == size
+
+
+def test_a_journal_that_was_cut_is_no_hindrance(make: Make, dice: random.Random) -> None:
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    whole = scenario.journal.read_bytes()
+    for size in dice.sample(range(len(whole)), 20):
+        scenario.journal.write_bytes(whole[:size])
+        invariants.converged(scenario)
+        assert scenario.remembered().runs[-1].done
+
+
+def test_a_run_goes_on_with_a_journal_that_was_cut(make: Make, wanted: list[Any], dice: random.Random) -> None:
+    for boundary in dice.sample(range(1, 12), 4):
+        scenario = make()
+        killed = scenario.run(trap=Trap(Point.BEFORE_END, boundary))
+        assert killed.trapped
+        whole = scenario.journal.read_bytes()
+        scenario.journal.write_bytes(whole[: dice.randrange(len(whole))])
+        finished = scenario.run(request={"accept_changed_plan": True})
+        assert finished.exit_code == 0, finished.stderr
+        assert scenario.final_world() == wanted
+
+
+def test_a_flipped_bit_is_refused_and_nothing_is_written(make: Make, dice: random.Random) -> None:
+    scenario = make()
+    assert scenario.run(trap=Trap(Point.AFTER_LINE, 5)).trapped
+    whole = scenario.journal.read_bytes()
+    for _ in range(15):
+        place = dice.randrange(whole.rindex(b"\n"))
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << dice.randrange(8)
+        scenario.journal.write_bytes(flipped)
+        refused(scenario, "the journal", str(scenario.journal), "--rebuild-journal")
+
+
+def test_another_clusters_journal_is_refused(make: Make) -> None:
+    scenario = make()
+    assert scenario.run(trap=Trap(Point.AFTER_LINE, 1)).trapped
+    scenario.journal.unlink()
+    Journal.open(scenario.journal, cluster="apps", tool="test", redact=str).close()
+    refused(scenario, '"apps"', '"lab"', str(scenario.journal))
+
+
+def test_a_later_versions_journal_is_refused(make: Make) -> None:
+    scenario = make()
+    scenario.journal.parent.mkdir(parents=True)
+    header = {"schema": journal_file.SCHEMA + 1, "cluster": "lab", "tool": "9.9.9"}
+    journal_file.create(scenario.journal, [journal_file.Entry(journal_file.HEADER, datetime.now(UTC), header)])
+    refused(scenario, "9.9.9", str(scenario.journal))
+
+
+def test_a_journal_that_cannot_be_written_is_refused(make: Make) -> None:
+    scenario = make()
+    assert scenario.run(trap=Trap(Point.AFTER_LINE, 1)).trapped
+    scenario.journal.chmod(0o400)
+    refused(scenario, "read-only", "chmod u+w")
+
+
+def test_nothing_is_done_that_cannot_be_announced(make: Make, wanted: list[Any]) -> None:
+    def attempt(number: int) -> bool:
+        # Every eighth write: most are of states and waits, which nothing depends on.
+        scenario = make()
+        stopped = scenario.run(disk_full=8 * number)
+        if stopped.exit_code == 0:
+            return False
+        assert stopped.exit_code == 1, stopped.stderr
+        assert "the journal cannot be written" in stopped.stderr
+        if scenario.effects():
+            invariants.journal_is_true(scenario)
+        finished = scenario.run()
+        assert finished.exit_code == 0, finished.stderr
+        invariants.check(scenario, wanted, stopped, finished)
+        return True
+
+    assert sweep(attempt) > 5
+
+
+def test_changed_files_of_a_step_that_was_begun_are_refused_until_accepted(make: Make) -> None:
+    scenario = make()
+    assert scenario.run(trap=Trap(Point.BEFORE_END, 6)).trapped
+    file = scenario.root / "bootstrap" / "resources.yaml"
+    file.write_text(file.read_text().replace("enforce: restricted", "enforce: baseline"))
+    refused(scenario, "bootstrap/resources.yaml", "--accept-changed-plan")
+    accepted = scenario.run(request={"accept_changed_plan": True})
+    assert accepted.exit_code == 0, accepted.stderr
+    namespaces = [str(item) for item in scenario.final_world() if item.get("kind") == "Namespace"]
+    assert sum("'baseline'" in item for item in namespaces) == 2
+
+
+def test_changed_files_of_a_step_that_was_not_begun_are_taken(make: Make) -> None:
+    scenario = make()
+    assert scenario.run(trap=Trap(Point.BEFORE_LINE, 2)).trapped
+    file = scenario.root / "bootstrap" / "resources.yaml"
+    file.write_text(file.read_text().replace("enforce: restricted", "enforce: baseline"))
+    assert scenario.run().exit_code == 0
+
+
+def test_the_journal_of_another_life_is_told_by_its_identity(make: Make) -> None:
+    """Put back from a backup: the journal of the same name, of a cluster that was made anew since."""
+    old, scenario = make(), make()
+    assert old.run().exit_code == 0
+    assert scenario.run().exit_code == 0
+    before = scenario.effects()
+    shutil.copy(old.journal, scenario.journal)
+    ran = scenario.run()
+    assert ran.exit_code == INVALID, ran.stderr
+    assert "the kube-system UID is" in ran.stderr
+    assert scenario.effects() == before
