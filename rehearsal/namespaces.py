@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import Problem
 from rehearsal.escort import escort
+from rehearsal.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ TUN: Final = Path("dev/net/tun")
 INSIDE = "FIRSTLIGHT_INSIDE_LAB"
 # Exit codes of the trial: which of its steps failed; unshare's own failure is 1.
 NO_MOUNT, NO_BRIDGE, NO_TAP = 81, 82, 83
+# Seconds; a thread that has nothing left to read ends within milliseconds.
+THREADS_SECONDS: Final = 5.0
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 # Sysctls that take namespaces from ordinary users, the values that do so and the one that gives them back: of
@@ -78,7 +81,7 @@ def enter_arguments(pid: int) -> tuple[str, ...]:
 
 
 def enter(pid: int, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Run a command inside the namespaces of another process and end as it ends; this process has one thread.
+    """Run a command inside the namespaces of another process and end as it ends.
 
     Args:
         pid: a process of the lab.
@@ -96,6 +99,9 @@ def enter(pid: int, command: Sequence[str], environment: Mapping[str, str]) -> N
 
 def _join(pid: int) -> None:
     """Enter the namespaces of a process; that of processes holds for children only (setns(2))."""
+    # The threads that read what programs wrote end a moment after them; setns(2) wants a process of one thread.
+    tasks = Path("/proc/self/task")
+    wait_for(lambda: len(list(tasks.iterdir())) == 1, THREADS_SECONDS, "the threads of this process to end")
     libc = ctypes.CDLL(None, use_errno=True)
     own = Path("/proc/self/ns/user").readlink()
     names = ("user", "net", "uts", "ipc", "pid", "mnt")
