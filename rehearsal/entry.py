@@ -95,7 +95,6 @@ def look_around() -> Inside:
     Raises:
         FirstlightError: the supervisor does not answer.
     """
-    namespaces.die_with_parent()
     folder = Path(os.environ[FOLDER])
     published = control.ask(folder / SOCKET_FILE, "publish")
     stand_ins = frozenset(str(chart).partition(" ")[0] for chart in published["charts"])
@@ -130,7 +129,6 @@ def look_on() -> Inside:
     Raises:
         InputError: the worktree is none.
     """
-    namespaces.die_with_parent()
     folder = Path(os.environ[FOLDER])
     settings = from_json((folder / SETTINGS_FILE).read_text())
     with tempfile.TemporaryDirectory(prefix="firstlight-") as scratch:

@@ -1,46 +1,51 @@
-"""A command as our child on our own terminal: what it hears of the operator's signals, and how we end with it."""
+"""A child of ours on our own terminal: what it hears of the operator's signals, and how we end with it."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
 # What an operator, a terminal or a CI system ends a command with.
 PASSED_ON: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+# linux/prctl.h
+PR_SET_PDEATHSIG: Final = 1
 
 
-def escort(command: Sequence[str], environment: Mapping[str, str], *, before: Callable[[], None]) -> NoReturn:
-    """Run a command as our child and end as it ends.
+def escort(play: Callable[[], NoReturn]) -> NoReturn:
+    """Do something in a child of one thread and end as it ends; when we are killed, so is the child.
 
     A signal from the terminal reaches the child by itself, because it is in our process group; one that a process
     sent to us is passed on.
 
     Args:
-        command: argv, the program by its absolute path.
-        environment: all of it.
-        before: called in the child before the command is executed.
+        play: called in the child; executes a program, or escorts somebody itself.
     """
-    before_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
     child = os.fork()
     if child == 0:
+        die_with_parent()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
-            before()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before_mask)
-            os.execve(command[0], list(command), dict(environment))  # noqa: S606 # argv is a list, no shell
+            play()
         except OSError as error:
-            sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
+            sys.stderr.write(f"error: {error.filename or 'the command'} cannot be run: {error.strerror}\n")
         finally:
             os._exit(os.EX_OSERR)
     status = _accompany(child)
-    # What was buffered was the parent's before the fork and is written by it alone.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end us when our parent is ended, so that `kill -9` of the command reaches the run."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _accompany(child: int) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import Problem
-from rehearsal.escort import escort
-from rehearsal.waiting import wait_for
+from rehearsal.escort import die_with_parent, escort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,10 +22,6 @@ TUN: Final = Path("dev/net/tun")
 INSIDE = "FIRSTLIGHT_INSIDE_LAB"
 # Exit codes of the trial: which of its steps failed; unshare's own failure is 1.
 NO_MOUNT, NO_BRIDGE, NO_TAP = 81, 82, 83
-# Seconds; a thread that has nothing left to read ends within milliseconds.
-THREADS_SECONDS: Final = 5.0
-# linux/prctl.h
-PR_SET_PDEATHSIG = 1
 # Sysctls that take namespaces from ordinary users, the values that do so and the one that gives them back: of
 # Ubuntu's AppArmor since 23.10, of Debian's and Ubuntu's kernels, and of every kernel (user_namespaces(7)).
 SYSCTLS: Final = (
@@ -87,21 +81,30 @@ def enter(pid: int, command: Sequence[str], environment: Mapping[str, str]) -> N
         pid: a process of the lab.
         command: argv, the program by its absolute path.
         environment: all of it.
-
-    Raises:
-        OSError: the namespaces are gone, or are not ours to enter.
     """
-    folder = Path.cwd()
-    _join(pid)
-    # The folder is looked up inside: one that was opened outside belongs to another tree of mounts there.
-    escort(command, {**environment, INSIDE: str(pid)}, before=lambda: os.chdir(folder))
+    folder, program = Path.cwd(), command[0]
+
+    def execute() -> NoReturn:
+        # The folder is looked up inside: one that was opened outside belongs to another tree of mounts there.
+        os.chdir(folder)
+        os.execve(program, list(command), {**environment, INSIDE: str(pid)})  # noqa: S606 # argv is a list, no shell
+
+    def join() -> NoReturn:
+        _join(pid)
+        # Once more: the kernel forgets it with the credentials that a user namespace brings (prctl(2)).
+        die_with_parent()
+        escort(execute)
+
+    # Twice: setns(2) wants a process of one thread, and a namespace of processes is entered by children only.
+    escort(join)
 
 
 def _join(pid: int) -> None:
-    """Enter the namespaces of a process; that of processes holds for children only (setns(2))."""
-    # The threads that read what programs wrote end a moment after them; setns(2) wants a process of one thread.
-    tasks = Path("/proc/self/task")
-    wait_for(lambda: len(list(tasks.iterdir())) == 1, THREADS_SECONDS, "the threads of this process to end")
+    """Enter the namespaces of a process.
+
+    Raises:
+        OSError: they are gone, or not ours to enter.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     own = Path("/proc/self/ns/user").readlink()
     names = ("user", "net", "uts", "ipc", "pid", "mnt")
@@ -124,11 +127,6 @@ def begin(unshare: Path, command: Sequence[str], environment: Mapping[str, str])
         environment: all of it.
     """
     os.execve(unshare, [str(unshare), *unshare_arguments(), "--", *command], environment)  # noqa: S606 # argv is a list
-
-
-def die_with_parent() -> None:
-    """Have the kernel end us when our escort is ended, so that `kill -9` of the command reaches the run."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def explain(error: CommandError, user: int, root: Path = Path("/")) -> Problem:

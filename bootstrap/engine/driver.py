@@ -190,7 +190,10 @@ class Driver:
             )
         if isinstance(found, Skip):
             return Done(found.reason, found.value, proofs)
-        return Done(found.evidence, found.value, proofs + found.proofs)
+        # The probe looks later than the gate did: what both judged stands as the probe saw it.
+        judged = {proof.criterion for proof in found.proofs}
+        earlier = tuple(proof for proof in proofs if proof.criterion not in judged)
+        return Done(found.evidence, found.value, earlier + found.proofs)
 
     def _end_badly(self, error: FirstlightError) -> None:
         if isinstance(error, InterruptedRunError):

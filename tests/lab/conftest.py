@@ -63,7 +63,7 @@ class World:
 
     def command(self, *words: str) -> Command:
         passed = {name: value for name, value in os.environ.items() if name != "FIRSTLIGHT_INSIDE_LAB"}
-        arguments = ("-m", "invoke", *words)
+        arguments = ("-P", str(ROOT / "tasks.py"), *words)
         return Command(
             Path(sys.executable), arguments, passed, timeout=RUN_SECONDS, folder=ROOT, allowed=frozenset(range(256))
         )
