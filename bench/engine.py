@@ -20,8 +20,8 @@ from bootstrap.host import yaml_io
 from bootstrap.host.clock import SystemClock
 from bootstrap.host.objects import Object, objects, sequence, text
 from kube.watching import SAFETY_SECONDS
+from phases.controlplane import API_INTERVAL, SLOWEST_API_LOOK, STEADY
 from phases.preflight import MACHINE_INTERVAL, SLOWEST_MACHINE_LOOK
-from phases.talos import API_INTERVAL, SLOWEST_API_LOOK, STEADY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -26,14 +26,13 @@ from bootstrap.engine.step import Gate
 from bootstrap.host.files import write_atomically
 from gitops import handover
 from gitops.releases import release as read_release
-from gitops.releases import write_core
 from kube import helm
 from kube.adoption import ADOPTER, AdoptionBaseline, collect_baseline
 from kube.cluster import DAEMON_SET, DEPLOYMENT, NODE
-from kube.helmfile import Helmfile
 from kube.rollout import both, daemon_set_ready, deployment_ready, nodes_ready
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
+from phases.charts import helmfile
 from phases.refs import API, BASELINE, CORE_FOLDER, CORE_RELEASES, DEFINITIONS, FILES, LAST, NODES, RESOURCES, SECRETS
 from phases.refs import CoreRelease as Core
 
@@ -55,15 +54,6 @@ CONTINUABLE: Final = frozenset({"deployed", "failed", "superseded", "uninstalled
 def phase(world: World) -> Phase:
     """The phase `core`."""
     budget = world.cluster.budgets["core"]
-    charts = Step(
-        name=CORE_FOLDER.name,
-        title="Read chart, version and values of each release from the tree",
-        probe=partial(_charts_probe, world),
-        actions=partial(_charts_actions, world),
-        needs=(FILES.name,),
-        early=True,
-        inputs=sources.tree(world.cluster),
-    )
     baseline = Step(
         name=BASELINE.name,
         title="Note what runs, before Flux knows of it",
@@ -79,40 +69,11 @@ def phase(world: World) -> Phase:
         target=budget.target,
         deadline=budget.deadline,
         steps=(
-            charts,
             *(_release_step(world, one) for one in CORE_RELEASES if one is not LAST),
             baseline,
             _last(world),
         ),
     )
-
-
-def helmfile(world: World, folder: Path, name: str, *, kubeconfig: Path | None, purpose: str = "") -> Helmfile:
-    """A helmfile of the repository, its surroundings shared with no other process.
-
-    Args:
-        world: the world.
-        folder: chart, version and values of each release, from `CORE_FOLDER`.
-        name: the file's name in `bootstrap/helmfile.d`.
-        kubeconfig: the private kubeconfig; None for what needs no cluster.
-        purpose: names the surroundings; one process each.
-    """
-    environment = helm.helm_environment(surroundings(world, purpose or name.partition(".")[0]))
-    return Helmfile(
-        runner=world.runner,
-        helmfile=world.programs["helmfile"],
-        helm=world.programs["helm"],
-        file=world.root / "bootstrap" / "helmfile.d" / name,
-        cluster=world.cluster.name,
-        # Each release has a gate of ours, which sees more than helm's wait.
-        environment={**environment, "FIRSTLIGHT_CORE": str(folder), "FIRSTLIGHT_HELM_WAIT": "false"},
-        kubeconfig=kubeconfig,
-    )
-
-
-def surroundings(world: World, purpose: str) -> Path:
-    """The folder of helm and helmfile for one purpose, such as a release."""
-    return world.state / "helm" / purpose
 
 
 def digest_key(credentials: Credentials) -> bytes:
@@ -142,29 +103,6 @@ def _last(world: World) -> Step[str, None]:
 
 
 _COMMON: Final = (FILES.name, CORE_FOLDER.name, API.name, NODES.name, RESOURCES.name, DEFINITIONS.name)
-
-
-def _charts_probe(world: World, ctx: Context) -> Found[Tree, Path]:
-    folder = world.state / "core"
-    wanted = world.state / "core.new"
-    write_core(ctx.value(FILES), wanted)
-    names = sorted(path.name for path in wanted.iterdir())
-    if all((folder / name).exists() and (folder / name).read_bytes() == (wanted / name).read_bytes() for name in names):
-        return Done(f"{len(names) - 1} releases", folder)
-    return ToDo(ctx.value(FILES), f"{len(names) - 1} releases")
-
-
-def _charts_actions(world: World, _ctx: Context, tree: Tree) -> Sequence[Action]:
-    return [
-        Action(
-            description="leave chart, version and values where helmfile reads them",
-            reason="they come from the HelmReleases of the tree, after Flux's substitution",
-            run=lambda _: write_core(tree, world.state / "core"),
-            recognised_by="the files hold what the tree says",
-            kill_safety=KillSafety.REPEATABLE,
-            changes=Changes.FILES,
-        )
-    ]
 
 
 def _release_probe(world: World, one: Core, ctx: Context) -> Found[str, None]:

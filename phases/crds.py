@@ -12,7 +12,7 @@ from kube.cluster import CUSTOM_RESOURCE_DEFINITION, Standing, describe
 from kube.crds import established, extract
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
-from phases.core import helmfile
+from phases.charts import helmfile
 from phases.refs import API, CORE_FOLDER, DEFINITIONS, EXTRACT
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from bootstrap.host.objects import dig, name_of, namespace_of, number, objects, 
 from bootstrap.views.failure import failure_lines
 from bootstrap.views.text import one_line
 from kube.cluster import EVENT, NODE, POD
+from phases.controlplane import kubeconfig
 from phases.refs import SECRETS
-from phases.talos import kubeconfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

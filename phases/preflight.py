@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -12,19 +11,17 @@ from bootstrap.engine import Conflict, Context, Done, Foreseen, Found, Observati
 from bootstrap.engine.retry import SECRET
 from bootstrap.engine.step import Gate
 from bootstrap.host import yaml_io
-from bootstrap.host.commands import Command, CommandError
+from bootstrap.host.commands import Command
 from bootstrap.host.errors import Problem
 from bootstrap.host.objects import mapping, text
 from bootstrap.host.secret import Secret
 from gitops.build import Kustomize
-from gitops.releases import release, releases
+from gitops.releases import releases
 from gitops.tree import Tree
 from gitops.tree import load as load_tree
 from inventory.secrets import providers, resolve_all
-from kube.helm import pulled_digest
-from phases import foresight, sources
-from phases.core import helmfile, surroundings
-from phases.refs import CHARTS, COMMIT, CORE_FOLDER, CORE_RELEASES, FILES, MACHINES, SECRETS
+from phases import charts, foresight, sources
+from phases.refs import COMMIT, CORE_RELEASES, FILES, MACHINES, SECRETS
 from phases.resources import load_resources
 from phases.world import Credentials, World
 from talos import bundle as bundles
@@ -84,14 +81,7 @@ def phase(world: World) -> Phase:
                 foresee=partial(_commit_foreseen, world),
                 early=True,
             ),
-            Step(
-                name=CHARTS.name,
-                title="Pull and render the chart of every core release",
-                probe=partial(_charts, world),
-                needs=(CORE_FOLDER.name,),
-                early=True,
-                inputs=(*sources.tree(world.cluster), *sources.HELMFILES),
-            ),
+            *charts.steps(world),
             Step(
                 name=MACHINES.name,
                 title="See every machine",
@@ -202,28 +192,6 @@ def _commit_foreseen(world: World, _ctx: Context) -> Foreseen[None, str]:
     summary = "the worktree's own commit" if world.cluster.virtual else f"{source.ref} of {source.url}"
     known_after = "" if world.cluster.virtual else "a look at the remote"
     return Foreseen(None, world.commit or "<commit>", done=True, known_after=known_after, summary=summary)
-
-
-def _charts(world: World, ctx: Context) -> Found[None, None]:
-    file = helmfile(world, ctx.value(CORE_FOLDER), "01-core.yaml.gotmpl", kubeconfig=None, purpose="preflight")
-    try:
-        rendered = file.template(kube_version=world.cluster.kubernetes_version)
-    except CommandError as error:
-        problem = Problem(error.cause, str(file.file.relative_to(world.root)))
-        return Conflict(
-            "a core release cannot be rendered", problems=(problem,), remedy="check chart, version and values"
-        )
-    count = sum(line.startswith(b"kind:") for line in rendered.splitlines())
-    found = "; ".join(_chart(world, ctx, one.name) for one in CORE_RELEASES)
-    return Done(f"{len(CORE_RELEASES)} releases with {count} objects; {found}", None)
-
-
-def _chart(world: World, ctx: Context, name: str) -> str:
-    """What a release is made of: charts may render at random, so their digests compare and their output does not."""
-    one = release(ctx.value(FILES), name)
-    chart = pulled_digest(surroundings(world, "preflight"), one.chart, one.version)
-    values = hashlib.sha256((ctx.value(CORE_FOLDER) / f"{one.release_name}.yaml").read_bytes()).hexdigest()[:12]
-    return f"{name}: chart {one.version} ({chart or 'not kept'}), values ({values})"
 
 
 def _machines(world: World, ctx: Context) -> Found[None, Mapping[str, Seen]]:

@@ -50,8 +50,10 @@ class Faults:
             seconds: how far the clock is ahead.
 
         Raises:
-            InputError: there is no such fault.
+            InputError: there is no such fault, or no such machine.
         """
+        if machine not in range(len(self._machines)):
+            raise InputError(f"there is no machine {machine}", cause=f"they count from 0 to {len(self._machines) - 1}")
         match name:
             case "reset":
                 self._machines[machine].reset()

@@ -174,8 +174,8 @@ class _Judge:
     def verdict(self, bug: tuple[Failure, ...]) -> Verdict:
         steps = {path: self._step(course.result()) for path, course in self.courses.items()}
         phases = tuple(self._phase(phase, steps) for phase in self.graph.phases)
-        failures = (*bug, *self._failures())
         state = sum_of(tuple(phase.state for phase in phases))
+        failures = (*bug, *self._failures(state))
         if bug:
             state = State.FAILED
         verdict = Verdict(
@@ -219,10 +219,11 @@ class _Judge:
         reason = f"{self.scene.cancellation.reason or 'the run ended'} while {result.state}"
         return dataclasses.replace(result, state=State.ABORTED, reason=reason)
 
-    def _failures(self) -> tuple[Failure, ...]:
+    def _failures(self, state: State) -> tuple[Failure, ...]:
         found = [failure for path in self.runner.failed if (failure := self.courses[path].failure)]
         cancellation = self.scene.cancellation
-        if cancellation.signal_number:
+        # A signal that came when everything was done has stopped nothing.
+        if cancellation.signal_number and state not in {State.DONE, State.SKIPPED}:
             stopped = InterruptedRunError(
                 f"the run was {cancellation.reason}",
                 signal_number=cancellation.signal_number,

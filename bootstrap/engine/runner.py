@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 TICK_SECONDS: Final = 1.0
 # The same once an interrupt has set limits of seconds.
 INTERRUPTED_TICK_SECONDS: Final = 0.05
-# Seconds; timeout(1) and CI systems signal the process and then its group, no finger is as quick.
-ECHO_SECONDS: Final = 0.05
 # Seconds that threads get to notice that their children were killed, before the run ends without them.
 LEAVE_SECONDS: Final = 0.5
 
@@ -81,7 +79,6 @@ class Runner:
         self.phase_ended: dict[str, float] = {}
         self._running: set[str] = set()
         self._missed = scene.clock.missed
-        self._interrupted_at: float | None = None
         self._kill_at: float | None = None
         self._leave_at: float | None = None
 
@@ -200,14 +197,11 @@ class Runner:
 
     def _interrupt(self, number: int) -> None:
         cancellation, now = self._scene.cancellation, self._scene.clock.monotonic()
-        if self._interrupted_at is not None and now - self._interrupted_at < ECHO_SECONDS:
-            return
         if cancellation.interrupted.is_set():
             self._kill_at = now
             self._scene.bus.emit(Note("second signal: everything is ended at once"))
             return
         cancellation.interrupt(number)
-        self._interrupted_at = now
         self._kill_at = now + GRACE_SECONDS
         self._scene.bus.emit(
             Note(

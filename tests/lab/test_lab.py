@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from phases.controlplane import BOOTSTRAP_TAKEN
+
 if TYPE_CHECKING:
     from tests.lab.conftest import HandedOver, World
 
@@ -30,9 +32,13 @@ def writes_of_ours(world: World) -> int:
     return sum(event["verb"] in WRITES for event in ours)
 
 
-def test_a_run_that_was_killed_is_finished_by_the_next(handed_over: HandedOver) -> None:
+def test_runs_that_were_killed_at_every_boundary_are_finished_by_the_next(handed_over: HandedOver) -> None:
+    assert len(handed_over.boundaries) >= 12
+    assert {boundary.kind for boundary in handed_over.boundaries} == {"action begins", "action ended"}
     steps = {step["path"]: step for phase in handed_over.report["phases"] for step in phase["steps"]}
     assert "apply the machine configuration to lab-01" in handed_over.killed
+    taken = handed_over.world.shell("talosctl --nodes 10.25.13.11 dmesg")
+    assert taken.stdout.count(BOOTSTRAP_TAKEN) == 1
     # The second run did not configure the machine again: its answer was evidence enough.
     assert steps["talos/install"]["state"] == "done"
     assert steps["talos/install"]["actions"] == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bootstrap.engine.interrupts import ECHO_SECONDS
 from tests.scripted import invariants
 from tests.scripted.sweep import sweep
 from tests.scripted.trap import Point, Trap
@@ -54,9 +55,10 @@ def test_a_second_signal_ends_what_does_not_answer(make: Make, wanted: list[Any]
     scenario.await_file(said / "hangs")
     assert process.pid
     os.kill(process.pid, signal.SIGINT)
-    # Until the first one was told, the second would be the same one to the kernel.
+    # Until the first one was told, the second would be the same one to the kernel, and for a moment to us.
     while "no new action starts" not in (said / "stderr").read_text():
         time.sleep(0.001)
+    time.sleep(2 * ECHO_SECONDS)
     os.kill(process.pid, signal.SIGINT)
     stopped = scenario.end(process, said)
     assert stopped.exit_code == 130, stopped.stderr

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bootstrap.engine import journal_contents
+from bootstrap.engine.interrupts import ECHO_SECONDS
 from bootstrap.engine.journal import FILE
 from bootstrap.engine.lock import LOCK_FILE, OWNER_FILE
 from bootstrap.host.commands import GRACE_SECONDS
@@ -160,6 +161,7 @@ def test_a_stubborn_program_has_its_grace_until_the_second_signal(tmp_path: Path
     for process in processes:
         os.kill(process.pid or 0, signal.SIGTERM)
     await_true(lambda: all(noted(plan.folder, "SIGTERM: no new action") for plan in plans))
+    time.sleep(2 * ECHO_SECONDS)
     for process in processes if twice else ():
         os.kill(process.pid or 0, signal.SIGTERM)
     for plan, process in zip(plans, processes, strict=True):

@@ -41,6 +41,7 @@ DEFINITION = {"kind": "CustomResourceDefinition", "metadata": {"name": "things.e
 GIVEN: dict[str, object] = {CHARTS.name: None, EXTRACT.name: (DEFINITION,)}
 # All that a run of the lab does, from nothing.
 ACTIONS = (
+    ("preflight/charts", 1, "leave chart, version and values where helmfile reads them"),
     ("talos/install", 1, "apply the machine configuration to lab-01 at 10.25.13.111"),
     ("talos/etcd", 1, "bootstrap etcd on lab-01"),
     ("talos/api", 1, "write kubeconfig and talosconfig of our own identity, mode 0600"),
@@ -49,7 +50,6 @@ ACTIONS = (
         "apply Namespace external-secrets, Namespace flux-system, Secret external-secrets/onepassword-connect-token",
     ),
     ("crds/definitions", 1, "apply the definitions things.example.org"),
-    ("core/charts", 1, "leave chart, version and values where helmfile reads them"),
     ("core/cilium", 1, "install release kube-system/cilium: helmfile sync -l name=cilium --skip-needs"),
     ("core/coredns", 1, "install release kube-system/coredns: helmfile sync -l name=coredns --skip-needs"),
     (

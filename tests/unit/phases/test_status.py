@@ -66,8 +66,8 @@ def cut_off_at_etcd(request: Request) -> None:
     with journal(request) as opened:
         begin(opened, request)
         opened.identify("Talos cluster id", "0123")
-        opened.step_moved("core/charts", State.PROBING, "", 0.0)
-        opened.step_moved("core/charts", State.DONE, "4 releases", 0.1)
+        opened.step_moved("preflight/charts", State.PROBING, "", 0.0)
+        opened.step_moved("preflight/charts", State.DONE, "4 releases", 0.1)
         opened.phase_ended("preflight", State.DONE, 4.2)
         opened.step_moved("talos/etcd", State.PROBING, "", 0.0)
         opened.step_moved("talos/etcd", State.ACTING, "", 0.1)
