@@ -52,14 +52,12 @@ class Faults:
         Raises:
             InputError: there is no such fault, or no such machine.
         """
-        if machine not in range(len(self._machines)):
-            raise InputError(f"there is no machine {machine}", cause=f"they count from 0 to {len(self._machines) - 1}")
         match name:
             case "reset":
-                self._machines[machine].reset()
+                self._machine(machine).reset()
                 self._resets += 1
             case "link-down":
-                self._machines[machine].set_link(0, up=False)
+                self._machine(machine).set_link(0, up=False)
                 self._links_pulled += 1
             case "registry-down":
                 self._run(
@@ -81,12 +79,17 @@ class Faults:
         fired = self.fired(name)
         match name:
             case "link-down":
-                self._machines[machine].set_link(0, up=True)
+                self._machine(machine).set_link(0, up=True)
             case "registry-down":
                 self._run(f"add table inet {TABLE}; delete table inet {TABLE}")
             case "clock":
                 self._time.shift(0.0)
         return fired
+
+    def _machine(self, number: int) -> Machine:
+        if number not in range(len(self._machines)):
+            raise InputError(f"there is no machine {number}", cause=f"{len(self._machines)} are there, counted from 0")
+        return self._machines[number]
 
     def fired(self, name: str) -> int:
         """How often an accident was felt so far."""
