@@ -176,7 +176,8 @@ class _Loader:
         try:
             return self._kustomize.build(self._root, one.path, mapping(one.item, "spec"))
         except BuildError as error:
-            self.problems.append(Problem(f"kustomize refuses the folder: {error}", one.path))
+            refused = Problem(f"kustomize refuses the folder: {error}", one.path)
+            self.problems += _broken_files(self._root, one.path) or [refused]
             return None
 
     def _has_settings(self, one: Kustomization) -> bool:
@@ -263,6 +264,17 @@ class _Loader:
     def _problem(self, one: Kustomization, words: str, at: tuple[str, ...] = (), *, item: Object | None = None) -> None:
         folder = one.path if item is not None else one.parent
         self.problems.append(origins.problem(words, root=self._root, folder=folder, item=item or one.item, at=at))
+
+
+def _broken_files(root: Path, path: str) -> list[Problem]:
+    """What is no YAML below a folder, with line and column, which kustomize does not tell."""
+    problems: list[Problem] = []
+    for file in sorted((root / path).rglob("*.yaml")):
+        try:
+            yaml_io.load_file(file, root=root)
+        except InputError as error:
+            problems += error.problems
+    return problems
 
 
 def _setting_sources(one: Kustomization) -> list[tuple[Name, Object]]:

@@ -76,6 +76,8 @@ def test_a_kustomizations_own_changes_are_applied(tmp_path: Path, programs: Call
         ("clusters/lab/apps.yaml", "name: cluster-settings", "name: cluster-setting",
          "kubernetes/clusters/lab/apps.yaml:12:7: variables of flux-system/cluster-setting are missing: ConfigMap"),
         ("apps/kustomization.yaml", "one.yaml", "on.yaml", "kubernetes/apps: kustomize refuses the folder: "),
+        ("clusters/lab/settings.yaml", "CLUSTER: lab", "CLUSTER: [lab",
+         "kubernetes/clusters/lab/settings.yaml:6:13: did not find expected"),
     ],
 )  # fmt: skip
 def test_a_broken_tree_is_refused_at_its_place(
