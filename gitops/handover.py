@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 Look: TypeAlias = Observation[Never]
 _KindRef: TypeAlias = tuple[str, str]
 
-DEPLOYMENT: Final[_KindRef] = ("apps/v1", "Deployment")
 FLUX_INSTANCE: Final[_KindRef] = ("fluxcd.controlplane.io/v1", "FluxInstance")
 GIT_REPOSITORY: Final[_KindRef] = (f"{SOURCE_GROUP}/v1", "GitRepository")
 KUSTOMIZATION: Final[_KindRef] = (f"{KUSTOMIZE_GROUP}/v1", "Kustomization")
@@ -37,18 +36,6 @@ class LiveObjects(Protocol):
 
     def list_objects(self, kind: _KindRef, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
         """All objects of a kind; empty when the kind is not served."""
-
-
-def operator_ready(live: LiveObjects) -> Look:
-    """Whether flux-operator's Deployment is rolled out and available."""
-    found = live.get(DEPLOYMENT, "flux-operator", FLUX_SYSTEM)
-    if found is None:
-        return _no("Deployment flux-system/flux-operator is not there")
-    wanted = number(found, "spec", "replicas")
-    available, updated = number(found, "status", "availableReplicas"), number(found, "status", "updatedReplicas")
-    current = number(found, "status", "observedGeneration") >= number(found, "metadata", "generation")
-    seen = f"flux-operator: {available} of {wanted} available, {updated} updated"
-    return Observation(holds=current and wanted > 0 and available == updated == wanted, seen=seen)
 
 
 def instance_ready(live: LiveObjects, version: str) -> Look:

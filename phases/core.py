@@ -194,10 +194,8 @@ def _look(world: World, one: Core, api: Reading, ctx: Context) -> Look:
                 deployment_ready(api, one.namespace, "cilium-operator"),
                 nodes_ready(api, [node.name for node in world.cluster.nodes]),
             )
-        case "coredns":
-            return deployment_ready(api, one.namespace, "coredns")
-        case "flux-operator":
-            return handover.operator_ready(api)
+        case "coredns" | "flux-operator":
+            return deployment_ready(api, one.namespace, one.name)
         case _:
             return handover.instance_ready(api, flux_version(ctx.value(FILES)))
 
@@ -226,20 +224,16 @@ def _baseline_probe(world: World, ctx: Context) -> Found[None, tuple[AdoptionBas
         identity = api.identity()
         started = helm.latest(api, LAST.name, LAST.namespace) is not None
     kept = read_baselines(world, identity)
-    if kept and (started or _is_current(world, ctx, kept)):
+    if kept and (started or kept == _collect(ctx)):
         return Done(f"{len(kept)} releases noted", kept)
     if started:
         return Done("Flux took over before anything was noted", ())
     return ToDo(None, "not noted yet")
 
 
-def _is_current(world: World, ctx: Context, kept: tuple[AdoptionBaseline, ...]) -> bool:
-    return kept == _collect(world, ctx)
-
-
 def _baseline_actions(world: World, _ctx: Context, _facts: None) -> Sequence[Action]:
     def note(inner: Context) -> None:
-        found = [one.to_json() for one in _collect(world, inner)]
+        found = [one.to_json() for one in _collect(inner)]
         content = {"cluster": inner.value(API).api.identity(), "baselines": found}
         write_atomically(baseline_file(world), json.dumps(content, indent=1).encode(), mode=0o600)
 
@@ -255,7 +249,7 @@ def _baseline_actions(world: World, _ctx: Context, _facts: None) -> Sequence[Act
     ]
 
 
-def _collect(_world: World, ctx: Context) -> tuple[AdoptionBaseline, ...]:
+def _collect(ctx: Context) -> tuple[AdoptionBaseline, ...]:
     key, api = digest_key(ctx.value(SECRETS)), ctx.value(API).api
     with ctx.outside("request"):
         found = [collect_baseline(api, one.name, one.namespace, key) for one in CORE_RELEASES if one is not LAST]

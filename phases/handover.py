@@ -32,7 +32,8 @@ from gitops.tree import FLUX_SYSTEM, Name
 from gitops.validate import validate
 from kube import helm
 from kube.adoption import ADOPTER, adopted, collect_state, judge
-from kube.cluster import CUSTOM_RESOURCE_DEFINITION
+from kube.cluster import CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, POD
+from kube.rollout import deployment_ready
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
 from phases.core import baseline_file, digest_key, flux_version
@@ -73,8 +74,8 @@ def _criteria() -> tuple[Criterion, ...]:
     return (
         Criterion(
             "operator", "flux-operator is Ready", "flux-operator to be ready",
-            lambda _, live: handover.operator_ready(live),
-            ((handover.DEPLOYMENT, FLUX_SYSTEM),),
+            lambda _, live: deployment_ready(live, FLUX_SYSTEM, "flux-operator"),
+            ((DEPLOYMENT, FLUX_SYSTEM), (POD, FLUX_SYSTEM)),
         ),
         Criterion(
             "instance", "FluxInstance is Ready at the version of the tree", "FluxInstance to be ready",

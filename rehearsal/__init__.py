@@ -6,6 +6,6 @@
 `without_machines` serves one command the lab's internet and nothing else.
 
 `supervisor` is the lab itself, made from its `settings`: `network`, `internet` (`registry`, `charts`, `repository`,
-`vault`, `web`), a `machine` each with its `monitor`, and `faults`. Commands ask it through `control`; `locks` tell
-who owns it; `waiting` is for what is on the same machine.
+`vault`, `web`), a `machine` each with its `monitor`, and `faults`. Commands ask it through `control`;
+`escort` passes the operator's signals on to them; `waiting` is for what is on the same machine.
 """

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from bootstrap.host.commands import Command
 from bootstrap.host.errors import FirstlightError, InputError, LockedError, Problem, WaitTimeoutError
+from bootstrap.host.locks import is_held, kill_holder, try_lock
 from rehearsal import control, namespaces
-from rehearsal.locks import is_held, kill_holder, try_lock
 from rehearsal.monitor import State
 from rehearsal.settings import FAILURE_FILE, SETTINGS_FILE, SOCKET_FILE
 

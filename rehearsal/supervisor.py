@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.host.commands import Command, ShCommandRunner
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.files import write_atomically
+from bootstrap.host.locks import try_lock
 from bootstrap.host.secret import Redactor
 from rehearsal import control
 from rehearsal.faults import Faults
 from rehearsal.internet import Internet
-from rehearsal.locks import try_lock
 from rehearsal.machine import MAINTENANCE, Machine
 from rehearsal.network import Network, TimeServer, write_resolver
 from rehearsal.settings import FAILURE_FILE, TIME_ADDRESS, LabSettings, from_json

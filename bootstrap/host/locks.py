@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 
@@ -31,3 +35,14 @@ def is_held(file: IO[str]) -> bool:
         return True
     fcntl.flock(file, fcntl.LOCK_UN)
     return False
+
+
+def kill_holder(path: Path) -> None:
+    """End the process that holds a lock at once."""
+    inode = str(path.stat().st_ino)
+    for line in Path("/proc/locks").read_text().splitlines():
+        # number: FLOCK ADVISORY WRITE pid major:minor:inode start end, proc_locks(5)
+        match line.split():
+            case [_, "FLOCK", _, "WRITE", pid, place, *_] if place.endswith(f":{inode}") and int(pid) > 1:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)

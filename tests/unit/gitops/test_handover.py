@@ -115,23 +115,6 @@ def test_the_instance_is_ready_at_its_version(revision: str, ready: str, *, hold
     assert not handover.instance_ready(Live(), "2.7.3").holds
 
 
-@pytest.mark.parametrize(
-    ("status", "holds"),
-    [
-        ({"observedGeneration": 2, "availableReplicas": 1, "updatedReplicas": 1}, True),
-        ({"observedGeneration": 1, "availableReplicas": 1, "updatedReplicas": 1}, False),
-        ({"observedGeneration": 2, "availableReplicas": 1}, False),
-        ({}, False),
-    ],
-)
-def test_the_operator_is_rolled_out(status: Object, *, holds: bool) -> None:
-    deployment: Object = {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "flux-operator", "generation": 2},
-        "spec": {"replicas": 1}, "status": status,
-    }  # fmt: skip
-    assert handover.operator_ready(Live(deployment)).holds is holds
-
-
 def test_releases() -> None:
     ready, failing = flux(handover.HELM_RELEASE, "a"), flux(handover.HELM_RELEASE, "b", ready="False", message="m")
     assert handover.releases_ready(Live(ready), names("a")).holds

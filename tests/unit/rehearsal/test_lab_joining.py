@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bootstrap.host.errors import ExitCode, InputError
+from bootstrap.host.locks import try_lock
 from rehearsal.control import listen
 from rehearsal.lab import Lab
-from rehearsal.locks import try_lock
 from tests.unit.rehearsal.bench import make_settings, runner
 
 if TYPE_CHECKING:

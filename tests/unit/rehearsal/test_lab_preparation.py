@@ -12,13 +12,13 @@ import pytest
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import Result
 from bootstrap.host.errors import InputError
+from bootstrap.host.locks import try_lock
 from inventory.loader import load
 from rehearsal.certificates import ensure_authority
 from rehearsal.charts import chart_needs
 from rehearsal.emulator import Host
 from rehearsal.image import BootAssets, ImageBuilder
 from rehearsal.lab import Lab
-from rehearsal.locks import try_lock
 from rehearsal.preparation import Workshop, check_resources, prepare
 from rehearsal.settings import MODULES_FILE, Emulator, LabSettings
 from rehearsal.storage import KEPT_SECONDS

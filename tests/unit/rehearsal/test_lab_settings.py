@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.locks import is_held, try_lock
+from bootstrap.host.locks import is_held, try_lock
 from rehearsal.settings import Emulator, from_json
 from tests.unit.rehearsal.bench import MACHINE, make_settings
 
