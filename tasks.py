@@ -379,7 +379,8 @@ def run_tests(_: Context, names: str = "") -> None:
     SystemPackages(this_system(os.environ), runner, report, os.environ).ensure(set(Need))
     Toolbox(_root(), _cache(), runner, report, os.environ.get("PATH", "")).ensure(names_for())
     # pytest takes this process over, so that its last line is ours as well.
-    arguments = ["-n", "2", "--dist", "loadgroup", *(str(_root() / "tests" / name) for name in _split(names))]
+    # One worker has all of a file: there is one lab.
+    arguments = ["-n", "2", "--dist", "loadfile", *(str(_root() / "tests" / name) for name in _split(names))]
     os.chdir(_root())
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 # argv is a list, no shell
 

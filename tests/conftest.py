@@ -20,14 +20,6 @@ ROOT = Path(__file__).parents[1]
 Programs = Callable[[str], Path]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has all of a file, and one has every test of the lab, which there is once."""
-    for item in items:
-        group = "lab" if item.get_closest_marker("lab") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def programs(pytestconfig: pytest.Config) -> Programs:
     """Where a pinned program is; one that is neither on PATH nor cached is built, which takes minutes."""

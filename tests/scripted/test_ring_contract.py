@@ -1,4 +1,4 @@
-"""The contract against itself: this ring keeps it, a breach is seen. tests/lab/test_contract.py is the other half."""
+"""The contract against itself: this ring keeps it, a breach is seen. tests/lab/test_lab.py has the other half."""
 
 from __future__ import annotations
 
