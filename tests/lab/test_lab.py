@@ -112,7 +112,7 @@ def test_the_scripted_ring_says_what_the_lab_says(converged: World, tmp_path: Pa
 
     def ask(question: Question) -> Said:
         command = shlex.join(word.replace("NODE", NODE) for word in question.words)
-        said = converged.shell(f"{command}; echo; echo '{MARK}'$?")
+        said = converged.shell(f"{command}; code=$?; echo; echo '{MARK}'$code")
         stdout, _, code = said.stdout.rpartition(MARK)
         assert code.strip().isdigit(), said.stderr
         return Said(int(code), stdout.strip("\n"), said.stderr)
