@@ -62,8 +62,11 @@ def exiting() -> Iterator[None]:
     with handled(dict.fromkeys(CAUGHT, stopper.stop)), stopper.insisting():
         try:
             yield
-        except _StoppedError as stopped:
-            leave(SHELL_OFFSET + stopped.number, sys.stdout, sys.stderr)
+        except BaseException:
+            # The interpreter may wrap what was raised: one that comes in a __set_name__ arrives as RuntimeError.
+            if stopper.number:
+                leave(SHELL_OFFSET + stopper.number, sys.stdout, sys.stderr)
+            raise
 
 
 class _StoppedError(SystemExit):
@@ -79,10 +82,12 @@ class _Stopper:
 
     def __init__(self) -> None:
         self._stopped = False
+        self.number = 0
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
         if not self._stopped:
             self._stopped = True
+            self.number = number
             raise _StoppedError(number)
 
     @contextlib.contextmanager

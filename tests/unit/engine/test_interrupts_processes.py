@@ -37,8 +37,6 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.unit.engine.signalled"])
 # Runs a kind of interrupt, and how many of them at the same time; most of it is sleep.
 RUNS, AT_ONCE = 20, 10
-# The same with two signals: each takes a second, and few are enough beside the stubborn programs below.
-TWICE = 5
 # A program that runs on its own has fewer moments than a run.
 ALONE = 10
 # Seconds in which a run gets from its beginning to its endless programs; signals come within them.
@@ -99,7 +97,7 @@ def play(plans: list[Plan]) -> list[int | None]:
 
 
 def plans_for(folder: Path, token: str, dice: random.Random, *, twice: bool, within: bool = True) -> Iterator[Plan]:
-    for index in range((TWICE if twice else RUNS) if within else ALONE):
+    for index in range(RUNS if within else ALONE):
         place = folder / str(index)
         place.mkdir()
         moment = dice.uniform(0.0, LIVELY_SECONDS if within else 0.1)
