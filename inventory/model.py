@@ -75,6 +75,36 @@ class VirtualMachine:
 
 
 @dataclass(frozen=True)
+class DiskSelector:
+    """Which disk Talos is installed to; every fact that is given must hold (`machine.install.diskSelector`).
+
+    Attributes:
+        model: a pattern with `*`; empty for any.
+        serial: the whole serial number; empty for any.
+        kind: `nvme`, `ssd`, `hdd` or `sd`; empty for any.
+        size: a comparison such as `>= 500GB`; empty for any.
+    """
+
+    model: str = ""
+    serial: str = ""
+    kind: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine must at least have; zero asks nothing.
+
+    Attributes:
+        memory: GiB.
+        cpus: logical processors.
+    """
+
+    memory: int = 0
+    cpus: int = 0
+
+
+@dataclass(frozen=True)
 class Node:
     """One machine of a cluster.
 
@@ -85,8 +115,13 @@ class Node:
         maintenance_address: where it answers before it is configured; may be the same address.
         macs: permanent hardware addresses of its ports, lower case.
         driver: kernel driver of those ports.
-        disk: the disk that Talos is installed to, as a device path.
+        disk: the disk that Talos is installed to, as a device path; empty when `disk_selector` says it.
         machine: the virtual machine to make; None for a real one.
+        links: names of its ports as the kernel gives them, in the order of `macs`; empty when nobody needs them.
+        disk_selector: the disk by its properties; None when `disk` names it.
+        hardware: what the machine must at least have.
+        unverified: names of the facts above that nobody confirmed, for example `macs`; a real run refuses them.
+        absent: whether the machine is known to be away, so that nobody waits for it.
     """
 
     name: str
@@ -97,6 +132,11 @@ class Node:
     driver: str
     disk: str
     machine: VirtualMachine | None
+    links: tuple[str, ...] = ()
+    disk_selector: DiskSelector | None = None
+    hardware: Hardware = Hardware()
+    unverified: frozenset[str] = frozenset()
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,6 +225,11 @@ class Cluster:
         bootstrap_node: name of the control plane on which etcd is started, once.
         budgets: one for each name in `BUDGETED`.
         source: the inventory file, relative to the repository, for messages.
+        virtual_ip: the address that the control planes share and the endpoint's name resolves to; None where
+            something outside of the cluster balances that name.
+        pools: address ranges that the cluster gives to its own services, first and last address of each.
+        unverified: names of facts of the cluster that nobody confirmed, for example `endpoint`.
+        rehearsal: whether this stands for a real cluster, with virtual machines in place of its own.
     """
 
     name: str
@@ -200,6 +245,10 @@ class Cluster:
     bootstrap_node: str
     budgets: Mapping[str, Budget]
     source: str
+    virtual_ip: IPv4Address | None = None
+    pools: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
+    unverified: frozenset[str] = frozenset()
+    rehearsal: bool = False
 
     @property
     def control_planes(self) -> tuple[Node, ...]:
