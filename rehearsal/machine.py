@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bootstrap.host.commands import Command
 from rehearsal.monitor import COMMANDS_SOCKET, EVENTS_SOCKET, Monitor, State, Watch
 from rehearsal.network import tap_name
+from rehearsal.processors import guard
 from rehearsal.storage import TEMPLATE
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Machine:
         command = Command(self._lab.emulator.program, (*self._arguments(), *restore))
         self._daemon = runner.start(command, log=self.folder / "qemu.log")
         self._watch.start(lambda: self.running)
+        if self._lab.emulator.emulates:
+            self._guard_processors()
 
     def end(self) -> None:
         """Switch it off without asking."""
@@ -182,6 +185,21 @@ class Machine:
             "-qmp", f"unix:{self.folder / COMMANDS_SOCKET},server=on,wait=off",
             "-qmp", f"unix:{self.folder / EVENTS_SOCKET},server=on,wait=off", "-monitor", "none",
         ]  # fmt: skip
+
+    def _guard_processors(self) -> None:
+        daemon, watch = self._daemon, self._watch
+
+        def reset(processor: int) -> None:
+            self._log(f"processor {processor} hangs in an interrupt that the emulator lost: reset")
+            self.reset()
+
+        guard(
+            self.settings.cpus,
+            lives=lambda: daemon is not None and daemon.running,
+            runs=lambda: watch.state is State.RUNNING,
+            ask=lambda processor: self._monitor.human(f"info lapic {processor}"),
+            reset=reset,
+        )
 
     def _log(self, text: str) -> None:
         """Tell it in the supervisor's log."""
