@@ -106,6 +106,25 @@ def test_a_wrong_clock_is_told_to_the_machine(in_maintenance: World) -> None:
     assert int(mended.stdout.split()[1]) > 0
 
 
+def test_a_bond_outlives_a_pulled_cable(converged: World) -> None:
+    converged.at.append("cable pulled")
+    asked = f"talosctl --nodes {NODE} read /proc/net/bonding/bond0"
+    assert converged.invoke("lab.fault", "--name", "link-down").exit_code == 0
+    # The answer itself comes over the other port.
+    converged.wait(lambda: "MII Status: down" in converged.shell(asked).stdout, "the bond to notice")
+    said = converged.shell(asked).stdout
+    assert said.count("MII Status: down") == 1
+    down = next(part for part in said.split("Slave Interface: ")[1:] if "MII Status: down" in part).split()[0]
+    assert active_port(said) not in {"", "None", down}
+    assert converged.invoke("lab.mend", "--name", "link-down").stdout.strip() == "felt 1 times"
+    converged.wait(lambda: "MII Status: down" not in converged.shell(asked).stdout, "the cable to be seen again")
+
+
+def active_port(bonding: str) -> str:
+    """The port that an active-backup bond sends over, by the kernel's file."""
+    return bonding.partition("Currently Active Slave: ")[2].partition("\n")[0]
+
+
 def test_the_scripted_ring_says_what_the_lab_says(converged: World, tmp_path: Path) -> None:
     scenario = Scenario(tmp_path / "scripted")
     assert scenario.run().exit_code == 0
