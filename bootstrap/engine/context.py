@@ -72,11 +72,22 @@ class RunContext:
     def retry(self, call: Callable[[], ValueT], patience: Patience, *, once: bool = False) -> ValueT:
         """Call something again while it is worth it; see `Context.retry`."""
         scene = self._scene
-        limit = scene.deadlines.limit(self._course.node.phase.name, patience.seconds)
+        limit = scene.deadlines.limit(self._course.node.phase.name, FOREVER)
         retry = Retry(
             patience, clock=scene.clock, random=scene.random, cancelled=scene.cancellation.stopping, tell=self.note
         )
-        return retry(call, seconds=max(0.0, limit.at - scene.clock.monotonic()), once=once)
+        began = scene.clock.monotonic()
+
+        def too_late(error: FirstlightError) -> FirstlightError:
+            node = self._course.node
+            tried = f'tried "{node.step.title}" for {scene.clock.monotonic() - began:.0f} s'
+            return WaitTimeoutError(
+                f"phase {node.phase.name}, step {node.step.name}: {tried}; {limit}",
+                cause=f"last seen: {error}",
+                remedy=error.remedy or scene.resume_command,
+            )
+
+        return retry(call, seconds=max(0.0, limit.at - began), once=once, too_late=too_late)
 
     def outside(self, kind: str) -> AbstractContextManager[None]:
         """While open, time passes for others; see `Context.outside`."""

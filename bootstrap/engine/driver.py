@@ -14,7 +14,7 @@ from bootstrap.engine.step import Action, Changes, Conflict, Done, KillSafety, S
 from bootstrap.engine.verdict import ActionRecord, Failure
 from bootstrap.engine.waiting import HEARTBEAT_SECONDS, StoppedError
 from bootstrap.host.commands import CommandError
-from bootstrap.host.errors import FirstlightError, InputError, InterruptedRunError
+from bootstrap.host.errors import FirstlightError, InputError, InterruptedRunError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,8 +204,10 @@ class Driver:
             self._course.move(State.ABORTED, f"{self._scene.cancellation.reason} while {self._course.state}")
             return
         details = ""
-        if isinstance(error, CommandError):
-            details = "\n".join(text for text in (error.stdout, error.stderr) if text)
+        # A deadline that ended the attempts hides what the last of them said.
+        last = error.__cause__ if isinstance(error, WaitTimeoutError) else error
+        if isinstance(last, CommandError):
+            details = "\n".join(text for text in (last.stdout, last.stderr) if text)
         failure = Failure.of(error, remedy=self._scene.resume_command)
         self._fail(failure, str(error).splitlines()[0], details)
 

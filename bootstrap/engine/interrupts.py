@@ -29,7 +29,8 @@ AGAIN_SECONDS: Final = 0.05
 def delivered_to(deliver: Callable[[int], None]) -> Iterator[None]:
     """While open, SIGINT and SIGTERM are handed over instead of ending the process, and SIGHUP does nothing.
 
-    A run outlives its terminal: log and journal go on, and its end can be read there.
+    A run outlives its terminal: log and journal go on, and its end can be read there. The first signal is also the
+    one by which `exiting` around it ends the process, whatever comes after the run, because the verdict names it.
     Only the main thread may open this. A handler runs between any two instructions of that thread, which may
     hold a lock, so `deliver` must be reentrant: `queue.SimpleQueue.put` is.
 
@@ -37,10 +38,14 @@ def delivered_to(deliver: Callable[[int], None]) -> Iterator[None]:
         deliver: gets each signal's number; one that follows another at once is the same one to a person.
     """
     heard: dict[int, float] = {}
+    around = [getattr(signal.getsignal(number), "__self__", None) for number in CAUGHT]
+    stoppers = [one for one in around if isinstance(one, _Stopper)]
 
     def handle(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if now - heard.get(number, -ECHO_SECONDS) >= ECHO_SECONDS:
+            for stopper in stoppers:
+                stopper.number = stopper.number or number
             deliver(number)
         heard[number] = now
 
@@ -64,7 +69,7 @@ def exiting() -> Iterator[None]:
             yield
         except BaseException:
             # The interpreter may wrap what was raised: one that comes in a __set_name__ arrives as RuntimeError.
-            if stopper.number:
+            if stopper.stopped:
                 leave(SHELL_OFFSET + stopper.number, sys.stdout, sys.stderr)
             raise
 
@@ -78,17 +83,22 @@ class _StoppedError(SystemExit):
 
 
 class _Stopper:
-    """Raises once: a second exception would hit the way out that the first one takes."""
+    """Raises once: a second exception would hit the way out that the first one takes.
+
+    Attributes:
+        stopped: whether it raised.
+        number: the first signal, whoever it was told to; 0 while there is none.
+    """
 
     def __init__(self) -> None:
-        self._stopped = False
+        self.stopped = False
         self.number = 0
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
-        if not self._stopped:
-            self._stopped = True
-            self.number = number
-            raise _StoppedError(number)
+        if not self.stopped:
+            self.stopped = True
+            self.number = self.number or number
+            raise _StoppedError(self.number)
 
     @contextlib.contextmanager
     def insisting(self) -> Iterator[None]:
@@ -102,7 +112,7 @@ class _Stopper:
             if not isinstance(lost.exc_value, _StoppedError):
                 before(lost)
                 return
-            self._stopped = False
+            self.stopped = False
             timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), lost.exc_value.number))
             timer.daemon = True
             timer.start()

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from bootstrap.engine.events import PhaseStarted, Stamped
+from bootstrap.host.commands import GRACE_SECONDS
 from bootstrap.host.errors import InputError, LockedError, Problem
 from bootstrap.host.files import write_atomically
 from bootstrap.host.locks import is_held, try_lock
+from bootstrap.host.orphans import end_orphans
 from bootstrap.host.process import Process, this_process, user_name
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ def read_owner(folder: Path) -> Owner | None:
 class RunLock:
     """A cluster's folder to ourselves for as long as this process lives; a context manager.
 
-    It is also a reader of events: the phase in the owner file follows the run.
+    Programs that a killed run left are ended first, while its owner file still names it: whoever is killed over that
+    leaves the same to the next. It is also a reader of events: the phase in the owner file follows the run.
 
     Args:
         folder: `.firstlight/<cluster>`; made when missing, mode 0700.
@@ -91,10 +94,12 @@ class RunLock:
 
     Attributes:
         left_behind: the owner of a run that ended without giving the lock back; None when there was none.
+        ended: programs of that run that still lived and were ended.
     """
 
     def __init__(self, folder: Path, owner: Owner, *, cluster: str) -> None:
         self.left_behind: Owner | None = None
+        self.ended: tuple[str, ...] = ()
         self._folder = folder
         self._owner = owner
         self._cluster = cluster
@@ -116,6 +121,8 @@ class RunLock:
                 raise self._refused(error, "make the folder and its files writable for you") from None
             self._take(file)
             self.left_behind = _written(self._folder)
+            if self.left_behind:
+                self.ended = end_orphans(self.left_behind.run, grace=GRACE_SECONDS)
             stack.callback(self._forget)
             try:
                 self._tell()

@@ -95,22 +95,34 @@ class Retry:
         self._cancelled = cancelled or threading.Event()
         self._tell = tell
 
-    def __call__(self, call: Callable[[], ValueT], *, seconds: float | None = None, once: bool = False) -> ValueT:
+    def __call__(
+        self,
+        call: Callable[[], ValueT],
+        *,
+        seconds: float | None = None,
+        once: bool = False,
+        too_late: Callable[[FirstlightError], FirstlightError] | None = None,
+    ) -> ValueT:
         """The result of the first call that succeeds.
 
         Args:
             call: what is tried.
             seconds: after which no attempt begins, when that is earlier than patience says.
             once: the call may be carried out only once, so it is repeated only after an error without effect.
+            too_late: what is raised in place of the last error when `seconds` ended what patience had not.
         """
         from tenacity import Retrying, retry_if_exception
 
+        began = self._clock.monotonic()
         allowed = self._patience.seconds if seconds is None else min(seconds, self._patience.seconds)
-        until = self._clock.monotonic() + allowed
+        was_cut = False
 
         def give_up(state: RetryCallState) -> bool:
-            is_too_late = self._clock.monotonic() + state.upcoming_sleep > until
-            return is_too_late or state.attempt_number >= self._patience.attempts or self._cancelled.is_set()
+            nonlocal was_cut
+            is_too_late = self._clock.monotonic() - began + state.upcoming_sleep > allowed
+            at_end = state.attempt_number >= self._patience.attempts or self._cancelled.is_set()
+            was_cut = is_too_late and not at_end and allowed < self._patience.seconds
+            return is_too_late or at_end
 
         def worth_it(error: BaseException) -> bool:
             row = row_of(error)
@@ -124,7 +136,12 @@ class Retry:
             before_sleep=self._pause,
             reraise=True,
         )
-        return retrying(call)
+        try:
+            return retrying(call)
+        except FirstlightError as error:
+            if was_cut and too_late:
+                raise too_late(error) from error
+            raise
 
     def _wait(self, state: RetryCallState) -> float:
         whole = min(self._patience.slowest, self._patience.first * 2.0 ** (state.attempt_number - 1))

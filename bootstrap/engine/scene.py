@@ -34,6 +34,9 @@ class Limit:
     owner: str
     whole: float
 
+    def __str__(self) -> str:
+        return f"the limit of {self.owner} is {self.whole:.0f} s"
+
 
 class Deadlines:
     """The deadline of the run and, once they have started, those of the phases.

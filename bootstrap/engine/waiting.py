@@ -198,10 +198,9 @@ class Wait(Generic[ValueT]):
 
     def _expired(self) -> WaitTimeoutError:
         node = self._course.node
-        limit = f"the limit of {self._limit.owner} is {self._limit.whole:.0f} s"
         return WaitTimeoutError(
             f"phase {node.phase.name}, step {node.step.name}: "
-            f"waited {self._elapsed():.0f} s for {self._gate.description}; {limit}",
+            f"waited {self._elapsed():.0f} s for {self._gate.description}; {self._limit}",
             cause=f"last seen: {self._seen or 'nothing'}",
             remedy=self._gate.remedy or self._scene.resume_command,
         )

@@ -8,123 +8,33 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import sh  # noqa: TID251 # this module is the one place
 
-from bootstrap.host.errors import FirstlightError
+from bootstrap.host.command import (
+    Command,
+    CommandError,
+    CommandRunner,
+    MemoryFile,
+    Result,
+    child_environment,
+)
 from bootstrap.host.files import memory_file
 from bootstrap.host.groups import KILL_SECONDS, has_ended, outlast, signal_group
+from bootstrap.host.orphans import RUN_VARIABLE
 from bootstrap.host.secret import Redactor, Secret
 from bootstrap.host.signals import CAUGHT, handled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-# What a child may inherit; everything else (tokens, proxies, the user's own kubeconfig) stays here.
-ALLOWED_ENVIRONMENT: Final = (
-    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TERM", "TMPDIR", "TZ", "USER",
-)  # fmt: skip
+__all__ = ("Command", "CommandError", "CommandRunner", "Daemon", "MemoryFile", "Result", "ShCommandRunner")
+
 # A child that ignores SIGTERM gets this long, in seconds, before SIGKILL: helm needs a moment to write its release.
 GRACE_SECONDS: Final = 5.0
 # Seconds between two looks whether a signal came: one that comes just before a wait begins does not end the wait.
 LOOK_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True)
-class MemoryFile:
-    """An argument that is the path of a memory file: a secret for a program that wants a file.
-
-    Attributes:
-        secret: what the program reads.
-        prefix: text before the path in the same argument, for example `--config-patch=@`.
-    """
-
-    secret: Secret
-    prefix: str = ""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A program to run.
-
-    Attributes:
-        program: its absolute path, as the registry of programs gave it.
-        arguments: argv without the program; secrets travel as `MemoryFile`, never as text.
-        environment: added to the allow-listed environment; holds no secret but those in `secret_environment`.
-        stdin: what the program reads; None gives an empty input.
-        timeout: seconds; the whole process group is ended when it is over.
-        allowed: exit codes that are answers, not errors.
-        folder: working folder; None means the current one.
-    """
-
-    program: Path
-    arguments: tuple[str | MemoryFile, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    stdin: bytes | Secret | None = None
-    timeout: float = 60.0
-    allowed: frozenset[int] = frozenset({0})
-    folder: Path | None = None
-
-    def __str__(self) -> str:
-        """The command line as a person would type it, secrets by their reference."""
-        return " ".join([self.program.name, *(_shown(argument) for argument in self.arguments)])
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a program did.
-
-    Attributes:
-        exit_code: one of the allowed ones.
-        stdout: all of it.
-        stderr: all of it.
-        seconds: wall time.
-    """
-
-    exit_code: int
-    stdout: bytes
-    stderr: bytes
-    seconds: float
-
-    @property
-    def text(self) -> str:
-        """Standard output as text."""
-        return self.stdout.decode("utf-8", "replace")
-
-
-class CommandError(FirstlightError):
-    """A program failed, could not be started or took too long.
-
-    Attributes:
-        exit_code_seen: the child's code; None when it was ended by us or could not be started.
-        stderr: its error output, redacted.
-        stdout: its output, redacted.
-        timed_out: whether its time limit ended it.
-    """
-
-    def __init__(
-        self, fact: str, *, cause: str, stdout: str = "", stderr: str = "", exit_code_seen: int | None = None,
-        timed_out: bool = False,
-    ) -> None:  # fmt: skip
-        super().__init__(fact, cause=cause)
-        self.exit_code_seen = exit_code_seen
-        self.stdout = stdout
-        self.stderr = stderr
-        self.timed_out = timed_out
-
-
-class CommandRunner(Protocol):
-    """Runs programs; fakes replay what real programs said."""
-
-    def run(self, command: Command) -> Result:
-        """Run to the end.
-
-        Raises:
-            CommandError: exit code not allowed, not startable, or out of time.
-        """
 
 
 class Daemon:
@@ -154,10 +64,12 @@ class ShCommandRunner:
 
     Args:
         redactor: masks the child's output in errors.
+        run: the id of the run that they belong to, by which the next one finds what outlived it; empty outside of runs.
     """
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, *, run: str = "") -> None:
         self._redactor = redactor
+        self._mark = {RUN_VARIABLE: run} if run else {}
         self._lock = threading.Lock()
         self._running: set[int] = set()
         self._ended_by: signal.Signals | None = None
@@ -193,7 +105,7 @@ class ShCommandRunner:
         try:
             with log.open("ab", buffering=0) as output:
                 process = sh.Command(str(command.program))(
-                    *[_shown(argument) for argument in command.arguments],
+                    *map(str, command.arguments),
                     _in=b"",
                     _out=output,
                     _err_to_out=True,
@@ -254,7 +166,7 @@ class ShCommandRunner:
             process = sh.Command(str(command.program))(
                 *arguments,
                 _in=stdin if stdin is not None else b"",
-                _env=child_environment(command.environment),
+                _env=child_environment({**command.environment, **self._mark}),
                 _cwd=str(command.folder) if command.folder else None,
                 _bg=True,
                 _bg_exc=False,
@@ -311,12 +223,6 @@ class ShCommandRunner:
         )  # fmt: skip
 
 
-def child_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """The allow-listed part of our environment plus what a command adds."""
-    inherited = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
-    return {**inherited, **added}
-
-
 def _open_memory_files(command: Command, stack: contextlib.ExitStack) -> tuple[list[str], list[int]]:
     arguments: list[str] = []
     descriptors: list[int] = []
@@ -329,10 +235,6 @@ def _open_memory_files(command: Command, stack: contextlib.ExitStack) -> tuple[l
         else:
             arguments.append(argument)
     return arguments, descriptors
-
-
-def _shown(argument: str | MemoryFile) -> str:
-    return f"{argument.prefix}{argument.secret}" if isinstance(argument, MemoryFile) else argument
 
 
 class _Limit:

@@ -30,8 +30,10 @@ class Need(StrEnum):
     IMAGE = "make the machine's image"
     MACHINE = "run a virtual machine"
     NETWORK = "make the lab's network"
+    SWITCH = "make a switch that speaks LACP"
     GIT = "read the repository"
     LINT = "check the shell scripts"
+    SHELLS = "complete words in every shell"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,15 @@ PACKAGES: Final = (
     _package("dnsmasq-base", Need.NETWORK, programs=("dnsmasq",)),
     _package("iproute2", Need.NETWORK, programs=("ip", "tc")),
     _package("nftables", Need.NETWORK, programs=("nft",)),
+    _package("bash", Need.SHELLS, programs=("bash",)),
+    _package("zsh", Need.SHELLS, programs=("zsh",)),
+    _package("fish", Need.SHELLS, programs=("fish",)),
+    _package(
+        "openvswitch-switch",
+        Need.SWITCH,
+        programs=("ovsdb-server", "ovsdb-tool", "ovs-vswitchd", "ovs-vsctl", "ovs-appctl"),
+        files=("/usr/share/openvswitch/vswitch.ovsschema",),
+    ),
     _package("shellcheck", Need.LINT, programs=("shellcheck",)),
     _package("util-linux", Need.NETWORK, programs=("unshare", "nsenter", "mount")),
 )

@@ -27,6 +27,7 @@ INTERNAL: Final = frozenset(
         "FIRSTLIGHT_INSIDE_LAB",
         "FIRSTLIGHT_INVOKE",
         "FIRSTLIGHT_LAB",
+        "FIRSTLIGHT_RUN",
     }
 )
 # What our own tests read begins so, and is nothing to a command.
@@ -181,6 +182,10 @@ ACCEPT_CHANGED_PLAN: Final = Setting(
     name="accept-changed-plan", kind=TRUTH, default=False, has_key=False,
     help="go on although files changed that steps of an unfinished run follow from",
 )  # fmt: skip
+FORCE_CONFLICTS: Final = Setting(
+    name="force-conflicts", kind=TEXT, default="", shown="none", has_key=False,
+    help="definitions whose fields are taken from other managers, separated by commas",
+)  # fmt: skip
 STRICT_BUDGETS: Final = Setting(
     name="strict-budgets", kind=TRUTH, default=False, help="fail when a phase or the run misses its target"
 )
@@ -204,6 +209,7 @@ REGISTRY: Final[tuple[AnySetting, ...]] = (
     LIVE,
     REBUILD_JOURNAL,
     ACCEPT_CHANGED_PLAN,
+    FORCE_CONFLICTS,
     STRICT_BUDGETS,
     WORKERS,
     CACHE,

@@ -51,11 +51,32 @@ class Position:
     column: int
 
 
+@dataclass(frozen=True)
+class Span:
+    """Where a value stands in a text, as offsets of characters; `end` is behind the last one.
+
+    Attributes:
+        key: where its entry begins: its key in a mapping, else the value itself.
+        key_end: behind that key; equal to `start` where there is none.
+        start: where the value begins.
+        end: where it ends, comments and blank lines behind it left out.
+        flow: whether it is a collection in brackets or braces.
+    """
+
+    key: int
+    key_end: int
+    start: int
+    end: int
+    flow: bool
+
+
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
     loader.flatten_mapping(node)
     result: dict[object, object] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, (dict, list)):
+            raise yaml.constructor.ConstructorError(None, None, "a key is a collection", key_node.start_mark)
         if key in result:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {key!r} stands twice in one mapping", key_node.start_mark
@@ -129,6 +150,22 @@ def positions(text: str | bytes, *, source: str, document: int = 0) -> dict[tupl
     return found
 
 
+def spans(text: str, *, source: str) -> dict[tuple[str | int, ...], Span]:
+    """The extent of each value of the one document of a text, by its path, for who edits the text itself.
+
+    Raises:
+        InputError: not YAML, or more documents than one.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise _input_error(error, source) from None
+    found: dict[tuple[str | int, ...], Span] = {}
+    if node is not None:
+        _extend(node, None, (), found)
+    return found
+
+
 def dump(value: Yaml) -> str:
     """One document in block style, keys in the order given, long lines unbroken."""
     never_fold = 10_000  # columns; no line of ours is longer
@@ -150,6 +187,25 @@ def _walk(node: yaml.Node, path: tuple[str | int, ...], found: dict[tuple[str | 
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _walk(value, (*path, index), found)
+
+
+def _extend(
+    node: yaml.Node, key: yaml.Node | None, path: tuple[str | int, ...], found: dict[tuple[str | int, ...], Span]
+) -> int:
+    """Note a value and what it holds; gives where it ends."""
+    start, end = node.start_mark.index, node.end_mark.index
+    inner: list[int] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [_extend(value, name, (*path, str(name.value)), found) for name, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = [_extend(value, None, (*path, index), found) for index, value in enumerate(node.value)]
+    flow = isinstance(node, yaml.CollectionNode) and bool(node.flow_style)
+    if inner and not flow:
+        # libyaml ends a block collection where the next token begins, behind comments that are not its own.
+        end = max(inner)
+    before = (key.start_mark.index, key.end_mark.index) if key else (start, start)
+    found[path] = Span(*before, start, end, flow)
+    return end
 
 
 def _input_error(error: yaml.YAMLError, source: str) -> InputError:

@@ -75,7 +75,7 @@ class LiveView:
         self._stream = stream
         self._clock = clock
         self._mark = mark
-        self._plain = PlainLines(stream, log=log)
+        self._plain = PlainLines(stream, log=log, mark=mark)
         self._console = Console(file=stream, force_terminal=True, markup=False, highlight=False, emoji=False)
         self._board = Board()
         self._arrived: queue.SimpleQueue[Stamped] = queue.SimpleQueue()

@@ -21,7 +21,7 @@ from bootstrap.engine.events import (
     WaitStarted,
 )
 from bootstrap.engine.machine import FINAL_STATES, State
-from bootstrap.views.summary import duration, summary, usually
+from bootstrap.views.summary import duration, headline, summary, usually
 from bootstrap.views.text import one_line
 
 # Shorter actions are told once, when they start.
@@ -34,11 +34,13 @@ class PlainLines:
     Args:
         stream: standard error.
         log: the log's path, shown when a run fails.
+        mark: `LAB` or `REHEARSAL`; empty for real machines.
     """
 
-    def __init__(self, stream: TextIO, *, log: str = "") -> None:
+    def __init__(self, stream: TextIO, *, log: str = "", mark: str = "") -> None:
         self._stream = stream
         self._log = log
+        self._mark = mark
 
     def read(self, stamped: Stamped) -> None:
         """Write what the event is worth.
@@ -48,7 +50,8 @@ class PlainLines:
         """
         event = stamped.event
         if isinstance(event, RunEnded):
-            lines = ["", *summary(event.verdict, log=self._log)]
+            marked = [f"{self._mark} {headline(event.verdict)}"] if self._mark else []
+            lines = ["", *marked, *summary(event.verdict, log=self._log)]
         else:
             lines = [line] if (line := line_of(stamped)) else []
         if lines:

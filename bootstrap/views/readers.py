@@ -61,7 +61,7 @@ def attach(stack: ExitStack, wishes: Wishes, clock: Clock) -> list[Reader]:
     if wants_live(sys.stderr, sys.stdout, wishes.environment, output=wishes.output):
         found.append(stack.enter_context(LiveView(sys.stderr, clock, log=str(log), mark=wishes.mark)))
     else:
-        found.append(PlainLines(sys.stderr, log=str(log)))
+        found.append(PlainLines(sys.stderr, log=str(log), mark=wishes.mark))
     if is_github(wishes.environment):
         summary = wishes.environment.get("GITHUB_STEP_SUMMARY")
         found.append(GitHub(sys.stderr, Path(summary) if summary else None, wishes.about))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from bootstrap.engine import Context, Gate, Observation, Phase
 from bootstrap.engine.events import Bus
 from bootstrap.engine.graph import Graph
-from bootstrap.engine.interrupts import exiting
+from bootstrap.engine.interrupts import delivered_to, exiting
 from bootstrap.engine.journal import FILE, Journal
 from bootstrap.engine.lock import Owner, RunLock
 from bootstrap.engine.meter import Meter
@@ -168,6 +168,14 @@ def outliving(folder: Path, *, limit: float, gap: float) -> int:
     ]
     clock = AwakeClock(pulse=0.05, gap=gap)
     return run(folder, [phase("a", *steps)], ShCommandRunner(Redactor()), sys.stderr, clock, json=True)
+
+
+def told_afterwards(first: int, second: int) -> None:
+    """A run that one signal ended, and another one before the process has ended."""
+    with exiting():
+        with delivered_to(lambda _number: None):
+            os.kill(os.getpid(), first)
+        os.kill(os.getpid(), second)
 
 
 def main() -> None:

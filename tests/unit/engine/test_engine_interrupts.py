@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap.engine import Context, Gate, Observation
 from bootstrap.engine.events import Note
-from bootstrap.engine.interrupts import ECHO_SECONDS, delivered_to
+from bootstrap.engine.interrupts import ECHO_SECONDS, delivered_to, exiting
 from bootstrap.engine.runner import Children
 from bootstrap.engine.testing import FakeClock, FakeSignals, Recording, run_phases
 from bootstrap.host.errors import ExitCode, FirstlightError, LockedError
@@ -152,6 +152,14 @@ def test_real_signals_are_delivered_and_the_old_handlers_return() -> None:
         os.kill(os.getpid(), signal.SIGINT)
     assert got == [signal.SIGTERM, signal.SIGINT]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_only_the_run_was_told_ends_nothing_else() -> None:
+    with exiting():
+        with delivered_to(lambda _number: None):
+            os.kill(os.getpid(), signal.SIGTERM)
+        went_on = True
+    assert went_on
 
 
 def test_a_closed_terminal_does_not_end_a_run_nor_spare_its_programs() -> None:

@@ -7,31 +7,40 @@ import fcntl
 import json
 import multiprocessing
 import os
+import secrets
+import shutil
 import signal
+import subprocess  # noqa: TID251 # a program that belongs to no run
+import threading
+import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bootstrap.engine.lock import LOCK_FILE, OWNER_FILE, Owner, RunLock, read_owner
 from bootstrap.engine.testing import run_phases
+from bootstrap.host import orphans
+from bootstrap.host.commands import Command, ShCommandRunner
 from bootstrap.host.errors import ExitCode, InputError, LockedError
 from bootstrap.host.locks import is_held, try_lock
 from bootstrap.host.process import this_process
+from bootstrap.host.secret import Redactor
 from tests.unit.engine.world import World, phase
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Barrier
-    from pathlib import Path
 
     from bootstrap.engine import Context
 
 # Forked from a server that has no threads; what it has imported its children have as well.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.unit.engine.test_lock"])
+SHELL = Path(shutil.which("sh") or "/bin/sh")
 ROUNDS = 20
 # Seconds; only a broken lock lets a test wait that long.
 PATIENCE = 60.0
@@ -222,3 +231,42 @@ def test_a_killed_run_frees_the_lock_and_is_named_to_the_next(tmp_path: Path) ->
     with lock(tmp_path) as held:
         assert held.left_behind
         assert held.left_behind.process.pid == pid
+
+
+def leave_programs(folder: Path, run: str, results: Connection) -> None:
+    """A run with a program that minds a request to end, one that does not, and what both have started."""
+    with RunLock(folder, owner(run=run), cluster="lab"):
+        runner = ShCommandRunner(Redactor(), run=run)
+        for line in ("sleep 600 & wait", "trap '' TERM; sleep 600 & while :; do wait; done"):
+            started = threading.Thread(target=runner.run, args=(Command(SHELL, ("-c", line), timeout=600.0),))
+            started.start()
+        results.send("began")
+        signal.pause()
+
+
+def test_the_programs_of_a_killed_run_are_ended_before_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootstrap.engine.lock.GRACE_SECONDS", 0.2)
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    # Others may test on this machine at the same time.
+    run = secrets.token_hex(8)
+    process = PROCESSES.Process(target=leave_programs, args=(tmp_path, run, sender))
+    process.start()
+    assert receiver.poll(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while len(orphans._of(run)) < 4:
+        assert time.monotonic() < deadline
+    process.kill()
+    process.join(PATIENCE)
+    mine = subprocess.Popen([SHELL, "-c", "sleep 600"], env={orphans.RUN_VARIABLE: f"{run}0"})
+    try:
+        with lock(tmp_path, run="run-2") as held:
+            assert orphans._of(run) == []
+            assert sorted(one.partition(" (pid ")[0] for one in held.ended) == ["sh", "sh", "sleep", "sleep"]
+        assert mine.poll() is None, "a program of another run was ended"
+    finally:
+        mine.kill()
+        mine.wait()
+    with lock(tmp_path, run="run-3") as again:
+        assert again.ended == ()

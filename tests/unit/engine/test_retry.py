@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import threading
 from datetime import UTC, datetime
 from random import Random
@@ -284,13 +285,36 @@ def test_what_the_probe_has_to_tell_is_not_sent_again_blindly(kill_safety: KillS
     assert done == ["x"]
 
 
-def test_the_deadline_of_the_phase_ends_it() -> None:
+@pytest.mark.parametrize("probe", [True, False])
+@pytest.mark.parametrize(("owner", "seconds"), [("phase a", 60), ("the run", 20)])
+def test_a_deadline_ends_it_as_it_ends_a_wait(owner: str, seconds: int, *, probe: bool) -> None:
+    storm = failing(*[LATER] * 50)
+    made, _ = step(*((storm, failing()) if probe else (failing(), storm)))
+    verdict, notes = ran(made, target=seconds / 2 if owner == "the run" else 600.0)
+    failure = verdict.failures[0]
+    assert verdict.exit_code is ExitCode.TIMED_OUT
+    assert re.fullmatch(rf'phase a, step one: tried "one" for \d+ s; the limit of {owner} is {seconds} s', failure.fact)
+    assert failure.cause == f"last seen: it failed: {LATER}"
+    assert failure.remedy == "invoke bootstrap --cluster lab"
+    assert verdict.seconds <= seconds
+    assert 0 < len(notes) < STEP.attempts - 1, "the deadline came before the last attempt"
+
+
+def test_patience_that_ends_before_any_deadline_ends_in_the_error() -> None:
     made, _ = step(failing(), failing(*[LATER] * 50))
-    verdict, notes = ran(made)
-    assert verdict.exit_code is ExitCode.FAILED
-    assert verdict.failures[0].cause == LATER
-    assert verdict.seconds <= 60.0
-    assert len(notes) < STEP.attempts - 1, "the deadline came before the last attempt"
+    verdict = run_phases([phase("a", made, deadline=1e6)], target=1e6)
+    assert (verdict.exit_code, verdict.failures[0].cause) == (ExitCode.FAILED, LATER)
+
+
+def test_a_refusal_that_comes_late_stays_a_refusal() -> None:
+    clock = FakeClock()
+
+    def refuse() -> None:
+        clock.advance(100.0)
+        raise error(NEVER)
+
+    made, _ = step(failing(), refuse)
+    assert ran(made, clock=clock)[0].failures[0].cause == NEVER
 
 
 def test_an_interrupt_ends_it() -> None:

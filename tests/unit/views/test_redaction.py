@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.host.secret import MASK, WINDOW, Redactor, Secret
@@ -67,6 +67,7 @@ def test_each_form_is_masked(form: str, value: str) -> None:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
+@settings(deadline=None)
 @given(secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=12, max_size=60), before=TEXTS, after=TEXTS)
 @pytest.mark.parametrize("form", FORMS)
 def test_no_form_survives_between_anything(form: str, secret: str, before: str, after: str) -> None:
