@@ -1,7 +1,7 @@
-"""1Password Connect over HTTP: the few calls of its API that reading a field takes.
+"""1Password Connect over HTTP: the few calls of its API that reading and storing a field takes.
 
 The API is https://developer.1password.com/docs/connect/api-reference: vaults and items are found by a filter
-on their name and title, then the item is read by its id.
+on their name and title, then the item is read by its id; an item is created whole, a field is added to one by a patch.
 """
 
 from __future__ import annotations
@@ -61,34 +61,72 @@ class ConnectProvider:
             self._items[vault, item] = self._item(vault, item)
         return _field(self._items[vault, item], path).encode()
 
+    def holds(self, reference: SecretReference) -> bool:
+        """Whether the field has a value; see `Keeper.holds`."""
+        vault, item, *path = reference.location.split("/")
+        item_id = self._find(self._items_of(vault), "title", item)
+        return bool(item_id) and any(field.get("value") for field in _fields(self._item(vault, item), path))
+
+    def store(self, reference: SecretReference, secret: Secret) -> None:
+        """Put a value where none is; see `Keeper.store`."""
+        vault, item, *path = reference.location.split("/")
+        self._items.pop((vault, item), None)
+        if len(path) > 1:
+            raise Unresolvable("a field inside a section is not stored; leave the section out of the reference")
+        items = self._items_of(vault)
+        field = {"label": path[0], "type": "CONCEALED", "value": secret.reveal().decode()}
+        item_id = self._find(items, "title", item)
+        if not item_id:
+            vault_id = items.split("/")[3]
+            new = {"vault": {"id": vault_id}, "title": item, "category": "SECURE_NOTE", "fields": [field]}
+            self._ask("POST", items, new)
+            return
+        patch = {"op": "add", "path": "/fields", "value": field}
+        for there in _fields(self._item(vault, item), path):
+            if there.get("value"):
+                raise Unresolvable("it holds a value, which is not replaced")
+            patch = {"op": "replace", "path": f"/fields/{there['id']}/value", "value": field["value"]}
+        self._ask("PATCH", f"{items}/{quote(item_id, safe='')}", [patch])
+
     def _item(self, vault: str, item: str) -> dict[str, Any]:
-        vault_id = self._id_of("/v1/vaults", "name", vault, f"there is no vault `{vault}`")
-        items = f"/v1/vaults/{quote(vault_id, safe='')}/items"
+        items = self._items_of(vault)
         item_id = self._id_of(items, "title", item, f"there is no item `{item}` in the vault `{vault}`")
-        found = self._get(f"{items}/{quote(item_id, safe='')}")
+        found = self._ask("GET", f"{items}/{quote(item_id, safe='')}")
         if not isinstance(found, dict):
             raise Unresolvable("1Password Connect gave an answer of another form")
         return found
 
+    def _items_of(self, vault: str) -> str:
+        vault_id = self._id_of("/v1/vaults", "name", vault, f"there is no vault `{vault}`")
+        return f"/v1/vaults/{quote(vault_id, safe='')}/items"
+
     def _id_of(self, path: str, attribute: str, name: str, none: str) -> str:
+        if found := self._find(path, attribute, name):
+            return found
+        raise Unresolvable(none)
+
+    def _find(self, path: str, attribute: str, name: str) -> str:
+        """The id of what has this name, empty when nothing has; a name that has the form of an id is one."""
         escaped = name.replace("\\", "\\\\").replace('"', '\\"')
         query = urlencode({"filter": f'{attribute} eq "{escaped}"'}, quote_via=quote)
-        found = self._get(f"{path}?{query}")
+        found = self._ask("GET", f"{path}?{query}")
         listed = found if isinstance(found, list) else []
         matches = [each["id"] for each in listed if each.get(attribute) == name]
         if len(matches) > 1:
             raise Unresolvable(f"`{name}` is the {attribute} of {len(matches)} things; write the id instead")
         if matches:
             return str(matches[0])
-        if _ID.match(name):
-            return name
-        raise Unresolvable(none)
+        return name if _ID.match(name) else ""
 
-    def _get(self, path: str) -> Any:
+    def _ask(self, method: str, path: str, content: object = None) -> Any:
         headers = {"Authorization": f"Bearer {self._bearer()}", "Accept": "application/json"}
+        text = None
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+            text = json.dumps(content)
         connection = self._connection()
         try:
-            connection.request("GET", path, headers=headers)
+            connection.request(method, path, text, headers)
             answer = connection.getresponse()
             body = answer.read(LARGEST_ANSWER)
         except (OSError, http.client.HTTPException) as error:
@@ -160,12 +198,19 @@ def _failure(status: int) -> ConnectFailure:
 
 _MEANING: Final = {
     401: "the token in OP_CONNECT_TOKEN is not valid",
-    403: "the token in OP_CONNECT_TOKEN may not read this vault",
+    403: "the token in OP_CONNECT_TOKEN may not do that in this vault",
     404: "no such vault or item",
 }
 
 
 def _field(item: dict[str, Any], path: list[str]) -> str:
+    fields = _fields(item, path)
+    if not fields:
+        raise Unresolvable(f"the item has no field `{'/'.join(path)}`")
+    return str(fields[0].get("value") or "")
+
+
+def _fields(item: dict[str, Any], path: list[str]) -> list[dict[str, Any]]:
     name = path[-1]
     fields = [field for field in item.get("fields", []) if name in {field.get("label"), field.get("id")}]
     if len(path) > 1:
@@ -175,9 +220,7 @@ def _field(item: dict[str, Any], path: list[str]) -> str:
             for field in fields
             if path[0] in {field.get("section", {}).get("id"), labels.get(field.get("section", {}).get("id"))}
         ]
-    if not fields:
-        raise Unresolvable(f"the item has no field `{'/'.join(path)}`")
-    return str(fields[0].get("value") or "")
+    return fields
 
 
 def _reason(error: Exception) -> str:

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
-from inventory import rules
+from inventory import agreement, neighbours, rules
+from inventory.findings import located
+from inventory.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from bootstrap.host.yaml_io import Yaml
+    from inventory.findings import Finding
     from inventory.model import Cluster
 
 FOLDER: Final = "inventory"
@@ -30,19 +35,28 @@ def load(root: Path, name: str) -> Cluster:
         name: the cluster's name; its file is `inventory/<name>.yaml`.
 
     Raises:
-        InputError: no such cluster (with the nearest names), broken YAML, or anything wrong in the file;
-            every problem is named with file, line and column.
+        InputError: no such cluster (with the nearest names), broken YAML, anything wrong in the file, or a
+            contradiction to another cluster or to the cluster's settings in the tree; every problem is named with
+            file, line and column.
     """
     known = names(root)
     if name not in known:
         raise _unknown(name, known)
-    return load_file(root / FOLDER / f"{name}.yaml", root=root)
+    return _load(root / FOLDER / f"{name}.yaml", root, others=tuple(each for each in known if each != name))
 
 
 def load_file(path: Path, *, root: Path) -> Cluster:
-    """Read the cluster of one file; `load` is this by name."""
+    """Read the cluster of one file by itself, whatever stands beside it.
+
+    Raises:
+        InputError: the file cannot be read, is broken YAML, or anything in it is wrong.
+    """
+    return _load(path, root, others=None)
+
+
+def _load(path: Path, root: Path, *, others: tuple[str, ...] | None) -> Cluster:
     # pydantic takes 130 ms to import: only who reads an inventory pays for it.
-    from inventory import schema  # as the line above says
+    from inventory import parsing  # as the line above says
 
     source = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
     try:
@@ -50,11 +64,38 @@ def load_file(path: Path, *, root: Path) -> Cluster:
     except OSError as error:
         raise InputError(f"cannot read {source}", (Problem(error.strerror or str(error), source),)) from None
     document = yaml_io.load(text, source=source)
-    part, findings = schema.parse(document)
+    part, findings = parsing.parse(document)
     findings += rules.check(document, stem=path.stem)
-    if part is None or findings:
-        raise InputError(f"{source} cannot be used", _problems(findings, text, source))
+    settings: tuple[Problem, ...] = ()
+    if others is not None:
+        findings += tuple(_contradictions(document, root, others))
+        settings = _settings(document, root, path.stem)
+    if part is None or findings or settings:
+        raise InputError(f"{source} cannot be used", (*located(findings, text, source), *settings))
     return part.record(source)
+
+
+def _contradictions(document: Yaml, root: Path, others: tuple[str, ...]) -> Iterator[Finding]:
+    view = View(document)
+    for other in others:
+        source = f"{FOLDER}/{other}.yaml"
+        yield from neighbours.check(view, View(_document(root / source)), source)
+
+
+def _settings(document: Yaml, root: Path, name: str) -> tuple[Problem, ...]:
+    path = agreement.path(name)
+    settings = _document(root / path)
+    if settings is None:
+        return ()
+    return located(agreement.check(View(document), View(settings)), (root / path).read_bytes(), path)
+
+
+def _document(path: Path) -> Yaml:
+    """What a file says that others answer for; None where it cannot be read."""
+    try:
+        return yaml_io.load(path.read_bytes(), source=path.name)
+    except (OSError, InputError):
+        return None
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> InputError:
@@ -65,17 +106,3 @@ def _unknown(name: str, known: tuple[str, ...]) -> InputError:
         cause=hint,
         remedy="give --cluster one of: " + (", ".join(known) or "none"),
     )
-
-
-def _problems(findings: tuple[rules.Finding, ...], text: bytes, source: str) -> tuple[Problem, ...]:
-    places = yaml_io.positions(text, source=source)
-    problems = [_problem(finding, places, source) for finding in findings]
-    return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column, problem.text)))
-
-
-def _problem(finding: rules.Finding, places: dict[tuple[str | int, ...], yaml_io.Position], source: str) -> Problem:
-    location = finding.location
-    while location and location not in places:
-        location = location[:-1]
-    place = places.get(location)
-    return Problem(finding.text, source, place.line if place else 0, place.column if place else 0)

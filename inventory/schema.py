@@ -1,25 +1,35 @@
 """The inventory file as pydantic models: what may stand in it, and its JSON schema for editors."""
 
-from __future__ import annotations
-
-import difflib
 import json
-import re
-from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import urlsplit
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from inventory import model
-from inventory.rules import Finding, Location, dotted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from bootstrap.host.yaml_io import Yaml
+from inventory import facts, model
+from inventory.fields import (
+    FILLED,
+    Address,
+    ClusterName,
+    Count,
+    Device,
+    DiskSize,
+    Driver,
+    Endpoint,
+    Folder,
+    GitRef,
+    GitUrl,
+    Host,
+    HttpUrl,
+    Link,
+    Mac,
+    Network,
+    NodeName,
+    Reference,
+    Seconds,
+    Version,
+)
 
 # Seconds. Talos, CRDs, core and total are the product's promise; what they leave of it is divided here.
 DEFAULT_TARGETS: Final = MappingProxyType(
@@ -36,97 +46,10 @@ DEFAULT_TARGETS: Final = MappingProxyType(
 # A wait ends when it took twice what was wanted: late enough for a slow disk, early enough for a night shift.
 DEADLINE_FACTOR: Final = 2
 
-_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-# Cilium limits a cluster's name to 32 characters.
-_CLUSTER_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$"
-_VERSION: Final = r"^[0-9]+\.[0-9]+\.[0-9]+$"
-_MAC: Final = r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"
-_DEVICE: Final = r"^/dev/[^\s]+$"
-_DRIVER: Final = r"^[a-z0-9_-]+$"
-_GIT_URL: Final = r"^(https|ssh)://[^\s/]+/[^\s]+$"
-_GIT_REF: Final = r"^refs/(heads|tags)/[^\s]+$"
-_FOLDER: Final = r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"
-_HOST: Final = r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$"
-_HTTP_URL: Final = r"^https?://[^\s/]+/?$"
-_REFERENCE: Final = r"^(op://[^/\s]+/[^/\s]+(/[^/\s]+){1,2}|env://[A-Za-z_][A-Za-z0-9_]*|file:///[^\s]+)$"
 
+class Part(BaseModel):
+    """A mapping of the file: no key that is not known, names in camel case."""
 
-def _matching(pattern: str, wanted: str) -> Callable[[str], str]:
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.match(value):
-            raise ValueError(f"is not {wanted}")
-        return value
-
-    return check
-
-
-def _filled(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    # pydantic's own minimum also complains when items are there but malformed, which says the same twice.
-    if not values:
-        raise ValueError("is an empty list")
-    return values
-
-
-def _endpoint(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        complete = parts.scheme == "https" and bool(parts.hostname) and parts.port is not None
-    except ValueError:
-        complete = False
-    if not complete or parts.path.strip("/"):
-        raise ValueError("is not of the form https://NAME:PORT")
-    return value
-
-
-_FILLED: Final = (AfterValidator(_filled), Field(json_schema_extra={"minItems": 1}))
-
-
-def _text(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern})
-
-
-ClusterName = Annotated[
-    str,
-    AfterValidator(_matching(_CLUSTER_NAME, "a name of at most 32 of a-z, 0-9 and -")),
-    _text(_CLUSTER_NAME),
-]
-NodeName = Annotated[
-    str, AfterValidator(_matching(_LABEL, "a host name of at most 63 of a-z, 0-9 and -")), _text(_LABEL)
-]
-Version = Annotated[str, AfterValidator(_matching(_VERSION, "a version of the form 1.2.3, without v")), _text(_VERSION)]
-Mac = Annotated[
-    str,
-    AfterValidator(_matching(_MAC, "a hardware address of the form 52:54:00:12:34:56, lower case")),
-    _text(_MAC),
-]
-Device = Annotated[str, AfterValidator(_matching(_DEVICE, "a path below /dev")), _text(_DEVICE)]
-Driver = Annotated[str, AfterValidator(_matching(_DRIVER, "the name of a kernel driver")), _text(_DRIVER)]
-GitUrl = Annotated[str, AfterValidator(_matching(_GIT_URL, "an https or ssh URL")), _text(_GIT_URL)]
-GitRef = Annotated[str, AfterValidator(_matching(_GIT_REF, "a full ref name such as refs/heads/main")), _text(_GIT_REF)]
-Folder = Annotated[
-    str,
-    AfterValidator(_matching(_FOLDER, "a folder of the repository, without leading ./ or /")),
-    _text(_FOLDER),
-]
-Host = Annotated[str, AfterValidator(_matching(_HOST, "a host name or an address")), _text(_HOST)]
-HttpUrl = Annotated[
-    str, AfterValidator(_matching(_HTTP_URL, "of the form https://NAME or http://NAME")), _text(_HTTP_URL)
-]
-Endpoint = Annotated[str, AfterValidator(_endpoint), _text(r"^https://[^\s/:]+:[0-9]+/?$")]
-Reference = Annotated[
-    str,
-    AfterValidator(_matching(_REFERENCE, "of the form op://vault/item/field, env://NAME or file:///path")),
-    _text(_REFERENCE),
-]
-Seconds = Annotated[int, Field(strict=True, gt=0)]
-Count = Annotated[int, Field(strict=True, gt=0)]
-Address = Annotated[IPv4Address, WithJsonSchema({"type": "string", "format": "ipv4"})]
-Network = Annotated[IPv4Network, WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+/[0-9]{1,2}$"})]
-
-
-class _Part(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -136,7 +59,7 @@ class _Part(BaseModel):
     )
 
 
-class MachinePart(_Part):
+class MachinePart(Part):
     """The virtual machine that the lab makes for a node."""
 
     memory: Annotated[int, Field(strict=True, ge=2048)]
@@ -151,8 +74,51 @@ class MachinePart(_Part):
         return model.VirtualMachine(self.memory, self.cpus, self.disk)
 
 
-class NodePart(_Part):
+class DiskSelectorPart(Part):
+    """Which disk Talos is installed to, by its properties; every one that is given must hold."""
+
+    product: Annotated[str | None, Field(alias="model", min_length=1)] = None
+    """A pattern with *."""
+    serial: Annotated[str | None, Field(min_length=1)] = None
+    """The whole serial number."""
+    kind: Annotated[Literal["nvme", "ssd", "hdd", "sd"] | None, Field(alias="type")] = None
+    """nvme, ssd, hdd or sd."""
+    size: DiskSize | None = None
+    """A size, usually with a comparison such as >=."""
+
+    def record(self) -> model.DiskSelector:
+        """The frozen record."""
+        return model.DiskSelector(self.product or "", self.serial or "", self.kind or "", self.size or "")
+
+
+class HardwarePart(Part):
+    """What a machine must at least have."""
+
+    memory: Count | None = None
+    """GiB."""
+    cpus: Count | None = None
+    """Logical processors."""
+
+    def record(self) -> model.Hardware:
+        """The frozen record."""
+        return model.Hardware(self.memory or 0, self.cpus or 0)
+
+
+class PoolPart(Part):
+    """Addresses that the cluster gives to its own services."""
+
+    start: Address
+    """The first one."""
+    stop: Address
+    """The last one."""
+
+
+class NodePart(Part):
     """One machine."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["disk"]}, {"required": ["diskSelector"]}]},
+    )
 
     name: NodeName
     """Host name and Kubernetes node name."""
@@ -162,12 +128,22 @@ class NodePart(_Part):
     """The address that the machine configuration gives."""
     maintenance_address: Address | None = None
     """Where it answers before it is configured; left out where that is the same address."""
-    macs: Annotated[tuple[Mac, ...], *_FILLED]
+    macs: Annotated[tuple[Mac, ...], *FILLED]
     """Permanent hardware addresses of its ports."""
     driver: Driver
     """Kernel driver of those ports."""
-    disk: Device
-    """The disk that Talos is installed to."""
+    links: tuple[Link, ...] = ()
+    """Names of its ports as the kernel gives them, in the order of macs."""
+    disk: Device | None = None
+    """The disk that Talos is installed to; left out where diskSelector says it."""
+    disk_selector: DiskSelectorPart | None = None
+    """The disk that Talos is installed to, by its properties."""
+    hardware: HardwarePart = HardwarePart()
+    """What the machine must at least have."""
+    unverified: tuple[Annotated[str, WithJsonSchema({"enum": list(facts.OF_A_NODE)})], ...] = ()
+    """Names of the keys above that nobody confirmed; a real run refuses them, a rehearsal takes them."""
+    absent: Annotated[bool, Field(strict=True)] = False
+    """Whether the machine is known to be away, so that nobody waits for it."""
     machine: MachinePart | None = None
     """The virtual machine to make; only where the cluster is virtual."""
 
@@ -180,21 +156,26 @@ class NodePart(_Part):
             maintenance_address=self.maintenance_address or self.address,
             macs=self.macs,
             driver=self.driver,
-            disk=self.disk,
+            disk=self.disk or "",
             machine=self.machine.record() if self.machine else None,
+            links=self.links,
+            disk_selector=self.disk_selector.record() if self.disk_selector else None,
+            hardware=self.hardware.record(),
+            unverified=frozenset(self.unverified),
+            absent=self.absent,
         )
 
 
-class NetworksPart(_Part):
+class NetworksPart(Part):
     """The networks of a cluster."""
 
     nodes: Network
     """Network of the nodes' own addresses."""
     gateway: Address
     """Default route of the nodes."""
-    nameservers: Annotated[tuple[Address, ...], *_FILLED]
+    nameservers: Annotated[tuple[Address, ...], *FILLED]
     """What the nodes ask for names."""
-    time_servers: Annotated[tuple[Host, ...], *_FILLED]
+    time_servers: Annotated[tuple[Host, ...], *FILLED]
     """NTP servers."""
     pods: Network
     """Pod network of the whole cluster."""
@@ -208,7 +189,7 @@ class NetworksPart(_Part):
         return model.Networks(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
-class GitPart(_Part):
+class GitPart(Part):
     """What Flux reconciles."""
 
     url: GitUrl
@@ -223,7 +204,7 @@ class GitPart(_Part):
         return model.GitSource(self.url, self.ref, self.path)
 
 
-class SecretsPart(_Part):
+class SecretsPart(Part):
     """Where the cluster's secrets come from."""
 
     provider: model.SecretProvider
@@ -245,7 +226,7 @@ class SecretsPart(_Part):
         )
 
 
-class BudgetPart(_Part):
+class BudgetPart(Part):
     """How long a phase may take, in seconds."""
 
     target: Seconds
@@ -254,7 +235,7 @@ class BudgetPart(_Part):
     """The time after which waiting ends; twice the target where left out."""
 
 
-class BudgetsPart(_Part):
+class BudgetsPart(Part):
     """Budgets of the phases and of the whole run; what is left out has a default."""
 
     preflight: BudgetPart | None = None
@@ -274,7 +255,7 @@ class BudgetsPart(_Part):
         return model.Budget(part.target, part.deadline or DEADLINE_FACTOR * part.target)
 
 
-class ClusterPart(_Part):
+class ClusterPart(Part):
     """One cluster: its machines, networks, versions, Git source, secrets and budgets."""
 
     name: ClusterName
@@ -285,17 +266,23 @@ class ClusterPart(_Part):
     """Whether the machines are virtual ones that the lab makes."""
     endpoint: Endpoint
     """URL of the Kubernetes API as the machines know it."""
+    virtual_ip: Annotated[Address | None, Field(alias="virtualIP")] = None
+    """The address that the control planes share and that the endpoint's name resolves to."""
     talos_version: Version
     """Talos, without v."""
     kubernetes_version: Version
     """Kubernetes, without v."""
     networks: NetworksPart
+    pools: tuple[PoolPart, ...] = ()
+    """Addresses that the cluster gives to its own services of type LoadBalancer."""
     git: GitPart
     secrets: SecretsPart
     bootstrap_node: NodeName
     """The control plane on which etcd is started, once in the cluster's life."""
-    nodes: Annotated[tuple[NodePart, ...], *_FILLED]
+    nodes: Annotated[tuple[NodePart, ...], *FILLED]
     budgets: BudgetsPart = BudgetsPart()
+    unverified: tuple[Annotated[str, WithJsonSchema({"enum": list(facts.OF_A_CLUSTER)})], ...] = ()
+    """Paths of facts of the cluster that nobody confirmed, for example endpoint or networks.nameservers."""
 
     def record(self, source: str) -> model.Cluster:
         """The frozen record; `source` names the file for messages."""
@@ -313,51 +300,13 @@ class ClusterPart(_Part):
             bootstrap_node=self.bootstrap_node,
             budgets=self.budgets.record(),
             source=source,
+            virtual_ip=self.virtual_ip,
+            pools=tuple((pool.start, pool.stop) for pool in self.pools),
+            unverified=frozenset(self.unverified),
         )
-
-
-def parse(document: Yaml) -> tuple[ClusterPart | None, tuple[Finding, ...]]:
-    """The document as a model, or every finding about its form; never both."""
-    try:
-        return ClusterPart.model_validate(document), ()
-    except ValidationError as error:
-        return None, tuple(_findings(error))
 
 
 def json_schema() -> str:
     """The JSON schema that editors read, as the text of `inventory/schema.json`."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ClusterPart.model_json_schema()}
     return json.dumps(schema, indent=2) + "\n"
-
-
-def _findings(error: ValidationError) -> Iterator[Finding]:
-    for detail in error.errors(include_url=False):
-        location: Location = tuple(detail["loc"])
-        yield Finding(location, _explain(location, detail["type"], detail["msg"], detail.get("ctx"), detail["input"]))
-
-
-def _explain(location: Location, kind: str, message: str, context: dict[str, Any] | None, found: object) -> str:
-    place = f"`{dotted(location)}`" if location else "the file"
-    if kind == "missing":
-        return f"{place} is missing"
-    if kind in {"model_type", "dict_type"}:
-        return f"{place} is not a mapping of keys to values"
-    if kind == "extra_forbidden":
-        return f"{place} is an unknown key{_nearest(str(location[-1]))}"
-    # What stands where a reference is wanted may be the secret itself.
-    shown = not (location and location[0] == "secrets") and isinstance(found, (str, int, float))
-    if kind == "value_error" and context:
-        return f"{place}: {json.dumps(found) if shown else 'the value'} {context['error']}"
-    text = message[:1].lower() + message[1:]
-    return f"{place}: {text}, found {json.dumps(found)}" if shown else f"{place}: {text}"
-
-
-def _nearest(key: str) -> str:
-    known = {field.alias or name for part in _parts(ClusterPart) for name, field in part.model_fields.items()}
-    nearest = difflib.get_close_matches(key, sorted(known), n=1)
-    return f"; the nearest known key is `{nearest[0]}`" if nearest else ""
-
-
-def _parts(part: type[_Part]) -> Iterator[type[_Part]]:
-    yield part
-    yield from (other for other in _Part.__subclasses__() if other is not part)

@@ -5,6 +5,7 @@ Everything is resolved once, before anything is touched, and kept in memory only
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,8 @@ __all__ = [
 
 # The op CLI may start its daemon and ask the network; longer than this it is waiting for a person.
 OP_SECONDS: Final = 30.0
+# What op says of an item that its vault does not have.
+_NO_ITEM: Final = "isn't an item"
 # A secret larger than this is a mistake (a disk image, /dev/zero); a secrets bundle has 9 KiB.
 LARGEST_FILE: Final = 1024 * 1024
 
@@ -131,19 +134,40 @@ class OpProvider:
 
     def read(self, reference: SecretReference) -> bytes:
         """What `op read` prints; see `Provider.read`."""
+        return self._run("read", "--no-newline", str(reference))
+
+    def holds(self, reference: SecretReference) -> bool:
+        """Whether the item is there; see `Keeper.holds`.
+
+        An item without the field counts as well: op takes a field for an existing item only as an argument, which
+        every process could read, or together with all that the item holds.
+        """
+        vault, item, *_ = reference.location.split("/")
+        try:
+            self._run("item", "get", item, f"--vault={vault}", "--format=json")
+        except Unresolvable as error:
+            if _NO_ITEM in error.fact:
+                return False
+            raise
+        return True
+
+    def store(self, reference: SecretReference, secret: Secret) -> None:
+        """Create the item with its field; see `Keeper.store`."""
+        vault, item, *path = reference.location.split("/")
+        field = {"id": path[-1], "label": path[-1], "type": "CONCEALED", "value": secret.reveal().decode()}
+        template = json.dumps({"title": item, "category": "SECURE_NOTE", "fields": [field]})
+        self._run("item", "create", f"--vault={vault}", "--format=json", "-", stdin=Secret(template, str(reference)))
+
+    def _run(self, *arguments: str, stdin: Secret | None = None) -> bytes:
         # Importing the runner brings `sh`, which the command line's `--list` must not pay for.
         from bootstrap.host.commands import Command, CommandError  # as the line above says
 
-        command = Command(
-            self._program,
-            ("read", "--no-newline", str(reference)),
-            environment=self._environment,
-            timeout=OP_SECONDS,
-        )
+        command = Command(self._program, arguments, environment=self._environment, stdin=stdin, timeout=OP_SECONDS)
         try:
             return self._runner.run(command).stdout
         except CommandError as error:
-            raise Unresolvable(f"op read: {error.cause}", error_class=error.error_class) from None
+            words = " ".join(word for word in arguments[:2] if not word.startswith("-"))
+            raise Unresolvable(f"op {words}: {error.cause}", error_class=error.error_class) from None
 
 
 class _NoProvider:
@@ -152,6 +176,12 @@ class _NoProvider:
 
     def read(self, reference: SecretReference) -> bytes:
         raise Unresolvable(f"nobody answers {reference.scheme}:// references: {self._why}")
+
+    def holds(self, reference: SecretReference) -> bool:
+        return bool(self.read(reference))
+
+    def store(self, reference: SecretReference, _secret: Secret) -> None:
+        self.read(reference)
 
 
 def providers(

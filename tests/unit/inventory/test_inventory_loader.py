@@ -1,4 +1,7 @@
-"""Inventories: each file under fixtures/inventory is a case, refused ones with their messages in the first lines."""
+"""Inventories: each file or folder under fixtures/inventory is a case; refused ones hold their messages themselves.
+
+A folder is a small repository, with other clusters or settings beside the inventory that has its name.
+"""
 
 from __future__ import annotations
 
@@ -14,41 +17,60 @@ from bootstrap.host.commands import Command, ShCommandRunner
 from bootstrap.host.errors import ExitCode, InputError
 from bootstrap.host.secret import Redactor
 from inventory import loader
-from inventory.model import Budget, Role
+from inventory.model import Budget, Cluster, DiskSelector, Hardware, Role
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures" / "inventory"
-REFUSED = sorted((FIXTURES / "refused").glob("*.yaml"))
-ACCEPTED = sorted((FIXTURES / "accepted").glob("*.yaml"))
+REFUSED = sorted((FIXTURES / "refused").iterdir())
+ACCEPTED = sorted((FIXTURES / "accepted").iterdir())
 
 
-@pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
-def test_refused_with_every_problem(path: Path) -> None:
-    expected = re.findall(r"^# refused:(.*)$", path.read_text(), re.MULTILINE)
+def load(case: Path) -> Cluster:
+    return loader.load(case, case.name) if case.is_dir() else loader.load_file(case, root=case.parent)
+
+
+def expected(case: Path) -> list[str]:
+    """What the case's files say in their first lines, as `file:line:column: text`."""
+    own = case / "inventory" / f"{case.name}.yaml"
+    files = [own, *sorted(set(case.rglob("*.yaml")) - {own})] if case.is_dir() else [case]
+    folder = case if case.is_dir() else case.parent
+    return [
+        f"{file.relative_to(folder)}:{message}"
+        for file in files
+        for message in re.findall(r"^# refused:(.*)$", file.read_text(), re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)
+def test_refused_with_every_problem(case: Path) -> None:
     with pytest.raises(InputError) as caught:
-        loader.load_file(path, root=path.parent)
-    found = [str(problem).removeprefix(path.name).lstrip(":") for problem in caught.value.problems]
-    assert found == expected
+        load(case)
+    assert [str(problem) for problem in caught.value.problems] == expected(case)
     assert caught.value.exit_code is ExitCode.INVALID
 
 
-@pytest.mark.parametrize("path", ACCEPTED, ids=lambda path: path.stem)
-def test_accepted(path: Path) -> None:
-    assert loader.load_file(path, root=path.parent).name == path.stem
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.stem)
+def test_accepted(case: Path) -> None:
+    assert load(case).name == case.stem
 
 
 def test_there_are_enough_cases_each_with_another_cause() -> None:
-    expected = ["\n".join(re.findall(r"^# refused:.*$", path.read_text(), re.MULTILINE)) for path in REFUSED]
-    assert len(set(expected)) >= 45
-    assert len(ACCEPTED) >= 4
+    # Names, numbers and places differ between two cases of one cause; the words around them do not.
+    causes = {re.sub(r'"[^"]*"|`[^`]*`|[0-9][0-9./:-]*|\S+\.yaml', "_", "\n".join(expected(case))) for case in REFUSED}
+    assert len(causes) >= 60
+    assert len(ACCEPTED) >= 12
 
 
-def test_a_value_in_place_of_a_reference_is_never_shown() -> None:
-    path = FIXTURES / "refused" / "value-in-place-of-reference.yaml"
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)
+def test_what_may_be_a_secret_is_never_shown(case: Path) -> None:
     with pytest.raises(InputError) as caught:
-        loader.load_file(path, root=path.parent)
-    assert "planted" in path.read_text()
+        load(case)
     assert "planted" not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_secret_is_planted_where_people_put_them() -> None:
+    planted = {case.stem for case in REFUSED if case.is_file() and "planted" in case.read_text()}
+    assert planted == {"value-in-place-of-reference", "git-url-with-a-token", "connect-host-with-a-password"}
 
 
 def test_the_lab() -> None:
@@ -59,6 +81,36 @@ def test_the_lab() -> None:
     assert lab.bootstrap.address == IPv4Address("10.25.13.11")
     assert lab.bootstrap.role is Role.CONTROL_PLANE
     assert lab.source == "inventory/lab.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "identity", "hosts", "virtual_ip"),
+    [("infra", 1, (11, 12, 13), "10.25.11.10"), ("apps", 2, (14, 15, 16), "10.25.11.20")],
+)
+def test_the_clusters_of_the_specification(name: str, identity: int, hosts: tuple[int, ...], virtual_ip: str) -> None:
+    cluster = loader.load(ROOT, name)
+    assert (cluster.id, cluster.virtual, cluster.endpoint_host) == (identity, False, f"{name}-k8s.monosense.io")
+    assert [node.address for node in cluster.control_planes] == [IPv4Address(f"10.25.11.{host}") for host in hosts]
+    assert [node.name for node in cluster.nodes] == [f"{name}-0{number}" for number in (1, 2, 3)]
+    assert cluster.virtual_ip == IPv4Address(virtual_ip)
+    assert {(len(node.macs), len(node.links), node.driver) for node in cluster.nodes} == {(2, 2, "i40e")}
+
+
+def test_what_a_node_says_about_its_hardware() -> None:
+    node = loader.load_file(FIXTURES / "accepted" / "everything-unverified.yaml", root=ROOT).nodes[0]
+    assert node.hardware == Hardware(memory=64, cpus=16)
+    assert node.disk_selector == DiskSelector(kind="nvme", size=">= 500GB")
+    assert node.disk == ""
+    assert node.links == ("eno1", "eno2")
+    assert node.unverified == {"macs", "links", "driver", "diskSelector", "hardware", "address"}
+
+
+def test_who_is_absent_and_what_is_in_the_pools() -> None:
+    cluster = loader.load_file(FIXTURES / "accepted" / "absent-worker.yaml", root=ROOT)
+    assert [node.name for node in cluster.nodes if node.absent] == ["prod-04"]
+    assert cluster.pools == ((IPv4Address("10.20.30.100"), IPv4Address("10.20.30.119")),)
+    assert cluster.virtual_ip == IPv4Address("10.20.30.10")
+    assert not cluster.rehearsal
 
 
 def test_what_is_left_out_has_defaults() -> None:
