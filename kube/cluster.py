@@ -183,6 +183,18 @@ class Cluster(Protocol):
     def compare(self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER) -> list[Comparison]:
         """How each object stands; reads only."""
 
+    def dry_run(
+        self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
+    ) -> list[Comparison]:
+        """What an apply of these would do, tried by the server: defaults, validation, admission, conflicts of owners.
+
+        Nothing is stored. Where the server would take an object, the comparison says what it would change; an object
+        in a namespace that only these objects bring is compared and not tried.
+
+        Raises:
+            KubeError: also where an apply would be refused.
+        """
+
     def apply(
         self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
     ) -> list[ApplyResult]:
@@ -199,6 +211,13 @@ class Cluster(Protocol):
 
         Returns:
             The object as it was written; None when somebody was faster, and nothing was written.
+        """
+
+    def approve(self, item: Object) -> bool:
+        """Write the decision about a certificate request, at exactly the version that it names.
+
+        Returns:
+            Whether it was written; somebody may have been faster.
         """
 
     def openapi(self) -> Object:

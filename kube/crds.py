@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.engine.step import Observation
 from bootstrap.host.commands import Command
 from bootstrap.host.errors import InputError, Problem
-from bootstrap.host.objects import Object, name_of, objects, text
+from bootstrap.host.objects import Object, mapping, name_of, objects, text
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION, EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kube.cluster import Cluster, Look, Reading
+    from kube.cluster import Cluster, KindRef, Look
     from kube.helmfile import Helmfile
 
 # Parsed as documents, because charts print kinds quoted and lines of 200 kB; JSON, because it is read 50
@@ -48,31 +48,47 @@ def extract(helmfile: Helmfile, yq: Path) -> list[Object]:
 
     Raises:
         CommandError: helmfile or yq failed.
-        InputError: there are none, or one stands twice with different content.
+        InputError: there are none, one stands twice with different content, or something else came through the
+            filter; all of it at once.
     """
     rendered = helmfile.runner.run(commands(helmfile, yq)[0]).stdout
     selected = helmfile.runner.run(commands(helmfile, yq, rendered)[1]).stdout
     found: dict[str, Object] = {}
-    problems: list[Problem] = []
+    wrong: list[str] = []
     for line in selected.splitlines():
-        item = json.loads(line) if line.strip() else None
-        if not isinstance(item, dict) or item.get("kind") != CUSTOM_RESOURCE_DEFINITION[1]:
+        if not line.strip():
             continue
-        if item != found.setdefault(name_of(item), item):
-            problems.append(Problem(f"{name_of(item)} stands twice with different content", str(helmfile.file)))
+        item = _parsed(line)
+        if problem := _problem(item):
+            wrong.append(problem)
+        elif item != found.setdefault(name_of(item), item):
+            wrong.append(f"{name_of(item)} stands twice with different content")
     if not found:
-        problems.append(
-            Problem(
-                "no custom resource definition came out of the charts: is their switch on?",
-                str(helmfile.file),
-            )
-        )
-    if problems:
-        raise InputError("the custom resource definitions are not usable", tuple(problems))
+        wrong.append("no custom resource definition came out of the charts: is their switch on?")
+    if wrong:
+        problems = tuple(Problem(each, str(helmfile.file)) for each in wrong)
+        raise InputError("the custom resource definitions are not usable", problems)
     return [found[name] for name in sorted(found)]
 
 
-def served_kinds(definitions: Sequence[Object]) -> set[tuple[str, str]]:
+def _parsed(line: bytes) -> Object:
+    try:
+        return mapping(json.loads(line))
+    except ValueError:
+        return {}
+
+
+def _problem(item: Object) -> str:
+    """Why a document is no definition that can be applied; empty when it is one."""
+    kind = (text(item, "apiVersion"), text(item, "kind"))
+    if kind != CUSTOM_RESOURCE_DEFINITION:
+        what = f"{kind[0]} {kind[1]} {name_of(item)}".strip() or "a document that is no object"
+        return f"{what} came through the filter, and only {' '.join(CUSTOM_RESOURCE_DEFINITION)} may"
+    wanted = f"{text(item, 'spec', 'names', 'plural')}.{text(item, 'spec', 'group')}"
+    return "" if name_of(item) == wanted else f"the definition {name_of(item)!r} would have to be named {wanted}"
+
+
+def served_kinds(definitions: Iterable[Object]) -> set[KindRef]:
     """API version and kind of everything that the definitions make the API serve."""
     return {
         (f"{text(item, 'spec', 'group')}/{text(version, 'name')}", text(item, "spec", "names", "kind"))
@@ -82,14 +98,28 @@ def served_kinds(definitions: Sequence[Object]) -> set[tuple[str, str]]:
     }
 
 
-def established(cluster: Reading, names: Collection[str]) -> Look:
-    """Whether all definitions of these names are established and their names accepted, by one list.
+def served(cluster: Cluster, definitions: Iterable[Object]) -> Look:
+    """Whether discovery, read anew, has every kind in every version that the definitions serve.
 
     Raises:
         KubeError: the cluster cannot be asked.
     """
-    found = {name_of(item): item for item in cluster.list_objects(CUSTOM_RESOURCE_DEFINITION)}
-    return _judge(found, names)
+    wanted = served_kinds(definitions)
+    missing = sorted(f"{version} {kind}" for version, kind in wanted - cluster.discover())
+    return Observation(
+        holds=not missing,
+        seen=f"{len(wanted) - len(missing)} of {len(wanted)} kinds served" + _named(missing, " is not served"),
+    )
+
+
+def established(found: Iterable[Object], names: Collection[str]) -> Look:
+    """Whether all definitions of these names are established and their names accepted.
+
+    Args:
+        found: live definitions, others among them.
+        names: of those that count.
+    """
+    return _judge({name_of(item): item for item in found}, names)
 
 
 def watch_established(cluster: Cluster, names: Collection[str], *, seconds: float) -> Iterator[Look]:
@@ -123,6 +153,9 @@ def _judge(found: Mapping[str, Object], names: Collection[str]) -> Look:
         elif text(conditions.get("Established", {}), "status") != "True":
             waiting.append(f"{name} is not established")
     done = f"{len(names) - len(waiting)} of {len(names)} established"
-    more = "" if len(waiting) <= _SHOWN else f" and {len(waiting) - _SHOWN} more"
-    seen = done if not waiting else f"{done}; {'; '.join(waiting[:_SHOWN])}{more}"
-    return Observation(holds=not waiting, seen=seen)
+    return Observation(holds=not waiting, seen=done + _named(waiting))
+
+
+def _named(missing: Sequence[str], what: str = "") -> str:
+    more = "" if len(missing) <= _SHOWN else f" and {len(missing) - _SHOWN} more"
+    return "".join(f"; {each}{what}" for each in missing[:_SHOWN]) + more

@@ -6,12 +6,15 @@ import json
 import ssl
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine.retry import retry_after_seconds, row_of
 from bootstrap.engine.retry_table import Again
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.objects import dig, objects, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class KubeErrorKind(StrEnum):
@@ -47,12 +50,15 @@ class KubeError(FirstlightError):
     Attributes:
         kind: decides what to do next.
         retry_after: seconds that the server asked us to wait; 0 when it did not ask.
+        parts: the errors of single calls that were made together; empty for one call.
     """
 
     def __init__(
-        self, kind: KubeErrorKind, fact: str, *, cause: str, remedy: str = "", retry_after: float = 0.0
-    ) -> None:
+        self, kind: KubeErrorKind, fact: str, *, cause: str, remedy: str = "", retry_after: float = 0.0,
+        parts: tuple[KubeError, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__(fact, cause=cause, remedy=remedy)
+        self.parts = parts
         self.kind = kind
         self.error_class = f"kubernetes/{kind}"
         self.retry_after = retry_after
@@ -81,6 +87,23 @@ def from_status(status: int, body: bytes, *, what: str, retry_after: str = "") -
     remedy = "renew the kubeconfig: the API server does not know its user" if unknown_user else ""
     seconds = retry_after_seconds(retry_after)
     return KubeError(kind, f"cannot {what}", cause=cause, remedy=remedy, retry_after=seconds)
+
+
+def merged(failed: Sequence[KubeError]) -> KubeError:
+    """One error for several calls that were made together: of the kind that no other attempt mends, if there is one."""
+    if len(failed) == 1:
+        return failed[0]
+    worst = min(failed, key=lambda error: error.transient)
+    parts = [part for part in failed if part.kind is worst.kind]
+    others = "" if len(parts) == len(failed) else f"; {len(failed) - len(parts)} calls failed otherwise"
+    return KubeError(
+        worst.kind,
+        f"{worst.fact} and {len(failed) - 1} more",
+        cause="; ".join(dict.fromkeys(part.cause for part in parts)) + others,
+        remedy=worst.remedy,
+        retry_after=max(error.retry_after for error in failed),
+        parts=tuple(parts),
+    )
 
 
 def from_transport(error: Exception, *, what: str, server: str) -> KubeError:

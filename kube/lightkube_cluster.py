@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bootstrap.engine.step import Observation
 from bootstrap.host.objects import Object, mapping, name_of, namespace_of, objects, sequence, text
+from kube.apply import Applier
 from kube.cluster import (
     FIELD_MANAGER,
     NAMESPACE,
-    SUCCESSORS,
     ApplyResult,
     Comparison,
     EventType,
     KindRef,
     Look,
     ObjectRef,
-    Outcome,
-    Standing,
     WatchEvent,
     reference,
 )
 from kube.connection import CONNECT_SECONDS, open_client
 from kube.errors import KubeError, KubeErrorKind
-from kube.ownership import compare, prepared
 from kube.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from httpx2 import Client
 
@@ -50,8 +46,6 @@ REOPEN_SECONDS: Final = 0.1
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _WHOLE: Final = "application/json"
 
-_Made = TypeVar("_Made")
-
 
 class _Resource(NamedTuple):
     """Where a kind is served."""
@@ -70,7 +64,7 @@ class LightkubeCluster:
 
     def __init__(self, client: Client, *, connections: int = CONNECTIONS, retry: Retry | None = None) -> None:
         self._transport = Transport(client, retry)
-        self._connections = connections
+        self._applier = Applier(self._transport, self, connections)
         self._resources: Mapping[KindRef, _Resource] = {}
 
     @classmethod
@@ -180,20 +174,19 @@ class LightkubeCluster:
 
     def compare(self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER) -> list[Comparison]:
         """How each object stands; see `Cluster.compare`."""
-        return self._each(lambda item: self._compare(prepared(item), field_manager), objects)
+        return self._applier.compare(objects, field_manager)
+
+    def dry_run(
+        self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
+    ) -> list[Comparison]:
+        """What an apply would do; see `Cluster.dry_run`."""
+        return self._applier.dry_run(objects, field_manager, force=force)
 
     def apply(
         self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
     ) -> list[ApplyResult]:
         """Server-side apply; see `Cluster.apply`."""
-        parameters = {"fieldManager": field_manager, "fieldValidation": "Strict", "force": str(force).lower()}
-        first = [item for item in objects if item.get("kind") == NAMESPACE[1]]
-        rest = [item for item in objects if item.get("kind") != NAMESPACE[1]]
-        return [
-            result
-            for wave in (first, rest)
-            for result in self._each(lambda item: self._apply(prepared(item), parameters), wave)
-        ]
+        return self._applier.apply(objects, field_manager, force=force)
 
     def swap(self, item: Object, *, field_manager: str = FIELD_MANAGER) -> Object | None:
         """Create it, or replace one version of it; see `Cluster.swap`."""
@@ -211,39 +204,33 @@ class LightkubeCluster:
                 return None
             raise
 
+    def approve(self, item: Object) -> bool:
+        """Write the decision about a certificate request; see `Cluster.approve`."""
+        name = reference(item)
+        path = self._served_at(name, "approve").path(name.namespace, name.name)
+        try:
+            self._transport.json(
+                "PUT", f"{path}/approval", {"fieldManager": FIELD_MANAGER}, what=f"approve {name}", body=item,
+                body_type=_WHOLE,
+            )  # fmt: skip
+        except KubeError as error:
+            if error.kind in {KubeErrorKind.NOT_FOUND, KubeErrorKind.CONFLICT}:
+                return False
+            raise
+        return True
+
     def openapi(self) -> Object:
         """Kubernetes' OpenAPI v2 document; see `Cluster.openapi`."""
         return self._transport.json("GET", "/openapi/v2", what="read the OpenAPI document")
-
-    def _each(self, work: Callable[[Object], _Made], items: Sequence[Object]) -> list[_Made]:
-        if len(items) <= 1:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(min(self._connections, len(items)), "kube") as pool:
-            return list(pool.map(work, items))
-
-    def _compare(self, wanted: Object, manager: str) -> Comparison:
-        name = reference(wanted)
-        live = self.get((name.api_version, name.kind), name.name, name.namespace)
-        return compare(wanted, live, manager=manager, successors=SUCCESSORS)
-
-    def _apply(self, wanted: Object, parameters: Mapping[str, str]) -> ApplyResult:
-        found = self._compare(wanted, parameters["fieldManager"])
-        name = found.reference
-        before = text(found.live, "metadata", "resourceVersion")
-        if found.standing is Standing.CEDED:
-            return ApplyResult(name, Outcome.CEDED, before)
-        if found.standing is Standing.EQUAL:
-            return ApplyResult(name, Outcome.UNCHANGED, before)
-        path = self._served_at(name, "apply").path(name.namespace, name.name)
-        written = self._transport.json("PATCH", path, parameters, body=wanted, what=f"apply {name}")
-        after = text(written, "metadata", "resourceVersion")
-        changed = Outcome.UNCHANGED if after == before else Outcome.CHANGED
-        return ApplyResult(name, changed if before else Outcome.CREATED, after)
 
     def _resource(self, kind: KindRef) -> _Resource | None:
         if kind not in self._resources:
             self.discover()
         return self._resources.get(kind)
+
+    def path_of(self, name: ObjectRef, verb: str) -> str:
+        """Where an object is served; see `kube.apply.Places`."""
+        return self._served_at(name, verb).path(name.namespace, name.name)
 
     def _served_at(self, name: ObjectRef, verb: str) -> _Resource:
         resource = self._resource((name.api_version, name.kind))

@@ -77,7 +77,7 @@ class Transport:
         """
         from httpx2 import HTTPError
 
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         typed = {} if content is None else {"Content-Type": body_type}
         headers = {"Accept": accept, "User-Agent": USER_AGENT, **typed}
         try:

@@ -186,3 +186,48 @@ def failure(cluster: LightkubeCluster) -> KubeError:
     with contextlib.closing(cluster), pytest.raises(KubeError) as caught:
         cluster.version()
     return caught.value
+
+
+def test_a_dry_run_says_what_an_apply_would_do_and_stores_nothing(
+    cluster: LightkubeCluster, api_server: ApiServer
+) -> None:
+    cluster.apply([config_map("tried", a="1"), config_map("tried-equal", a="1")])
+    namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tried"}}
+    wanted = [
+        namespace,
+        config_map("inside", "tried", a="1"),
+        config_map("tried", a="2", b="3"),
+        config_map("tried-equal", a="1"),
+        config_map("tried-absent", a="1"),
+    ]
+    tried = cluster.dry_run(wanted)
+    assert [(one.standing, one.differences) for one in tried] == [
+        (Standing.ABSENT, ()),
+        (Standing.ABSENT, ()),
+        (Standing.DIFFERENT, ("data.a", "data.b")),
+        (Standing.EQUAL, ()),
+        (Standing.ABSENT, ()),
+    ]
+    assert cluster.get(NAMESPACE, "tried") is None
+    assert cluster.get(CONFIG_MAP, "tried-absent", "default") is None
+    assert mapping(cluster.get(CONFIG_MAP, "tried", "default"), "data") == {"a": "1"}
+    sent = [write for write in api_server.writes("firstlight") if "tried-absent" in write]
+    assert sent
+    assert all("dryRun=All" in write for write in sent)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_an_apply_would_refuse_a_dry_run_refuses(cluster: LightkubeCluster, *, dry: bool) -> None:
+    # The two share an API server, and the last line of one takes the field from somebody for good.
+    name = f"refused-{'dry' if dry else 'wet'}"
+    cluster.apply([config_map(name, a="1")], field_manager="somebody")
+    call = cluster.dry_run if dry else cluster.apply
+    for wanted, kind in (
+        (config_map(name, a="2"), KubeErrorKind.CONFLICT),
+        ({**config_map("misspelled"), "dta": {}}, KubeErrorKind.INVALID),
+        (config_map("nowhere", "no-such-namespace"), KubeErrorKind.NOT_FOUND),
+    ):
+        with pytest.raises(KubeError) as caught:
+            call([wanted])
+        assert caught.value.kind is kind
+    assert call([config_map(name, a="2")], force=True)

@@ -78,11 +78,11 @@ def test_definitions_come_out_alone_and_are_established(
     assert [name_of(item) for item in found] == ["gadgets.test.firstlight"]
     assert crds.served_kinds(found) == {("test.firstlight/v1", "Gadget")}
     names = {name_of(item) for item in found}
-    seen = crds.established(cluster, names)
+    seen = crds.established(cluster.list_objects(CUSTOM_RESOURCE_DEFINITION), names)
     assert (seen.holds, seen.seen) == (False, "0 of 1 established; gadgets.test.firstlight is not there")
     assert [result.outcome for result in cluster.apply(found)] == [Outcome.CREATED]
     assert any(seen.holds for seen in crds.watch_established(cluster, names, seconds=10))
-    assert crds.established(cluster, names).seen == "1 of 1 established"
+    assert crds.established(cluster.list_objects(CUSTOM_RESOURCE_DEFINITION), names).seen == "1 of 1 established"
     assert [result.outcome for result in cluster.apply(found)] == [Outcome.UNCHANGED]
     assert cluster.get(CUSTOM_RESOURCE_DEFINITION, "gadgets.test.firstlight") is not None
     assert ("test.firstlight/v1", "Gadget") in cluster.discover()
