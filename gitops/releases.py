@@ -134,8 +134,6 @@ class _Reader:
         target = text(self.item, "spec", "targetNamespace")
         composed = f"{target}-{own.name}" if target else own.name
         chart, repository, version = self._chart(own)
-        if version and not _EXACT.fullmatch(version):
-            self._problem(f"the version {version!r} is not exact", "spec", "chart", "spec", "version")
         return CoreRelease(
             name=own.name,
             namespace=target or own.namespace,
@@ -157,6 +155,7 @@ class _Reader:
         source = self._source(own, mapping(chart, "sourceRef"), "HelmRepository", "spec", "chart", "spec", "sourceRef")
         if not text(chart, "version"):
             self._problem(f"the chart {text(chart, 'chart')} has no version", "spec", "chart", "spec")
+        self._require_exact(text(chart, "version"), self.item, "spec", "chart", "spec", "version")
         url = text(source, "spec", "url").rstrip("/")
         if text(source, "spec", "type") == "oci" or url.startswith("oci://"):
             return f"{url}/{text(chart, 'chart')}", "", text(chart, "version")
@@ -165,18 +164,25 @@ class _Reader:
     def _by_reference(self, own: Name, reference: Object) -> tuple[str, str, str]:
         source = self._source(own, reference, "OCIRepository", "spec", "chartRef")
         wanted = mapping(source, "spec", "ref")
-        version = text(wanted, "tag") or text(wanted, "semver")
+        key = "tag" if text(wanted, "tag") else "semver"
+        version = text(wanted, key)
         if source and not version:
             self._problem(f"the version of {text(source, 'spec', 'url')} is not given", "spec", "ref", item=source)
+        self._require_exact(version, source, "spec", "ref", key)
         return text(source, "spec", "url").rstrip("/"), "", version
+
+    def _require_exact(self, version: str, item: Object, *at: str) -> None:
+        if version and not _EXACT.fullmatch(version):
+            self._problem(f"the version {version!r} is not exact", *at, item=item)
 
     def _source(self, own: Name, reference: Object, kind: str, *at: str) -> Object:
         if text(reference, "kind") != kind:
-            self._problem(f"a {kind} is wanted, not {text(reference, 'kind') or 'nothing'}", *at)
+            self._problem(f"{kind} is wanted, not {text(reference, 'kind') or 'nothing'}", *at)
             return {}
         name = Name(text(reference, "namespace") or own.namespace, text(reference, "name"))
         if name.namespace != own.namespace:
             self._problem(f"{kind} {name} is in another namespace, which the controllers refuse", *at)
+            return {}
         found = self.tree.find(SOURCE_GROUP, kind, name)
         if found is None:
             known = [str(name_in(item)) for _, item in self.tree.of_kind(SOURCE_GROUP, kind)]

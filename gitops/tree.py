@@ -17,10 +17,11 @@ from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.objects import Object, flag, mapping, name_of, namespace_of, objects, text
 from gitops import origins
 from gitops.build import BuildError, Kustomize
+from gitops.settings import Settings, misspelt
 from gitops.substitution import SubstitutionError, substitute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 KUSTOMIZE_GROUP: Final = "kustomize.toolkit.fluxcd.io"
 HELM_GROUP: Final = "helm.toolkit.fluxcd.io"
@@ -127,7 +128,10 @@ def load(root: Path, cluster: str, kustomize: Kustomize) -> Tree:
     loader = _Loader(root, kustomize)
     loader.follow(_root(cluster))
     tree = Tree(root, cluster, tuple(loader.built))
-    problems = [*loader.problems, *_dependency_problems(tree)]
+    sources = {name for one in tree.kustomizations for name, _ in _setting_sources(one)}
+    settings = [found for name, found in loader.settings.items() if name in sources]
+    problems = [*loader.problems, *_dependency_problems(tree, loader.seen)]
+    problems += misspelt(root, settings, used=loader.used, known=loader.known)
     if problems:
         raise InputError(f"the Flux tree of {cluster} is not usable", tuple(dict.fromkeys(problems)))
     return tree
@@ -149,13 +153,15 @@ class _Loader:
     def __init__(self, root: Path, kustomize: Kustomize) -> None:
         self.built: list[Kustomization] = []
         self.problems: list[Problem] = []
+        self.settings: dict[Name, Settings] = {}
+        self.used: set[str] = set()
+        self.known: set[str] = set()
+        self.seen: set[Name] = set()
         self._root = root
         self._kustomize = kustomize
-        self._seen: set[Name] = set()
-        self._settings: dict[Name, Mapping[str, str]] = {}
 
     def follow(self, first: Kustomization) -> None:
-        self._seen.add(first.name)
+        self.seen.add(first.name)
         waiting = [(first, documents) for documents in [self._build(first)] if documents is not None]
         with ThreadPoolExecutor(_BUILDS, "kustomize") as pool:
             while waiting:
@@ -181,15 +187,15 @@ class _Loader:
             return None
 
     def _has_settings(self, one: Kustomization) -> bool:
-        return all(flag(source, "optional") or name in self._settings for name, source in _setting_sources(one))
+        return all(flag(source, "optional") or name in self.settings for name, source in _setting_sources(one))
 
     def _missing_settings(self, one: Kustomization) -> None:
         for name, source in _setting_sources(one):
-            if name in self._settings or flag(source, "optional"):
+            if name in self.settings or flag(source, "optional"):
                 continue
             kind = text(source, "kind")
             why = f"{kind} {name} is not in the tree" if kind == "ConfigMap" else "secrets are not in the tree"
-            hint = nearest(str(name), [str(known) for known in self._settings])
+            hint = nearest(str(name), [str(known) for known in self.settings])
             self._problem(one, f"variables of {name} are missing: {why}{hint}", ("spec", "postBuild", "substituteFrom"))
 
     def _finish(self, one: Kustomization, documents: list[str]) -> list[Kustomization]:
@@ -217,9 +223,13 @@ class _Loader:
         """Sources in their order, then the Kustomization's own; later ones win."""
         variables: dict[str, str] = {}
         for name, _ in _setting_sources(one):
-            variables.update(self._settings.get(name, {}))
+            found = self.settings.get(name)
+            data = mapping(found.item, "data") if found else {}
+            variables.update({key: text(value) for key, value in data.items()})
         own = mapping(one.item, "spec", "postBuild", "substitute")
-        return {**variables, **{name: text(own, name) for name in own}}
+        variables.update({name: text(own, name) for name in own})
+        self.known |= variables.keys()
+        return variables
 
     def _substituted(
         self, one: Kustomization, document: str, variables: Mapping[str, str]
@@ -239,15 +249,16 @@ class _Loader:
         except InputError as error:
             self.problems.extend(error.problems)
             return None, set()
+        self.used |= result.used
         return mapping(item), set(result.unset)
 
     def _register(self, parent: Kustomization, item: Object) -> list[Kustomization]:
         name = name_in(item)
         if is_kind(item, "", "ConfigMap"):
-            self._settings[name] = {key: text(value) for key, value in mapping(item, "data").items()}
-        if not is_kind(item, KUSTOMIZE_GROUP, "Kustomization") or name in self._seen:
+            self.settings[name] = Settings(item, parent.path)
+        if not is_kind(item, KUSTOMIZE_GROUP, "Kustomization") or name in self.seen:
             return []
-        self._seen.add(name)
+        self.seen.add(name)
         path = str(PurePosixPath(text(item, "spec", "path") or "."))
         depends = tuple(
             Name(text(other, "namespace") or name.namespace, text(other, "name"))
@@ -284,8 +295,7 @@ def _setting_sources(one: Kustomization) -> list[tuple[Name, Object]]:
     ]
 
 
-def _dependency_problems(tree: Tree) -> Iterator[Problem]:
-    names = {kustomization.name for kustomization in tree.kustomizations}
+def _dependency_problems(tree: Tree, names: Collection[Name]) -> Iterator[Problem]:
     for one in tree.kustomizations:
         for other in one.depends_on:
             if other not in names:

@@ -1,7 +1,13 @@
-"""The Flux tree from files, built by the real kustomize."""
+"""The Flux tree from files, built by the real kustomize.
+
+Each file of fixtures/tree/refused is a case: it takes the place of the file of `trees.py` that it names, and says
+itself with which problems the tree is then refused.
+"""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +21,8 @@ from tests.unit.gitops import trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+REFUSED = sorted((Path(__file__).parents[2] / "fixtures" / "tree" / "refused").iterdir())
 
 
 def test_releases_have_chart_version_and_values(tmp_path: Path, programs: Callable[[str], Path]) -> None:
@@ -62,52 +69,16 @@ def test_a_kustomizations_own_changes_are_applied(tmp_path: Path, programs: Call
     assert not (tmp_path / "kubernetes/plain/kustomization.yaml").exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "expected"),
-    [
-        ("apps/one.yaml", "${CLUSTER_ID}", "${CLUSTER_IDD}",
-         "kubernetes/apps/one.yaml:17:9: the variable CLUSTER_IDD is not set; did you mean CLUSTER_ID"),
-        ("apps/one.yaml", "${CLUSTER_ID}", "${CLUSTER_ID-1}",
-         "kubernetes/apps/one.yaml:10:1: HelmRelease one: missing closing brace"),
-        ("clusters/lab/apps.yaml", "./kubernetes/apps", "./kubernetes/aps",
-         "kubernetes/clusters/lab/apps.yaml:6:9: kubernetes/aps is not a folder"),
-        ("clusters/lab/apps.yaml", "- name: apps", "- name: app",
-         "apps.yaml:24:5: Kustomization flux-system/plain depends on flux-system/app, which is not in the tree; did"),
-        ("clusters/lab/apps.yaml", "name: cluster-settings", "name: cluster-setting",
-         "kubernetes/clusters/lab/apps.yaml:12:7: variables of flux-system/cluster-setting are missing: ConfigMap"),
-        ("apps/kustomization.yaml", "one.yaml", "on.yaml", "kubernetes/apps: kustomize refuses the folder: "),
-        ("clusters/lab/settings.yaml", "CLUSTER: lab", "CLUSTER: [lab",
-         "kubernetes/clusters/lab/settings.yaml:6:13: did not find expected"),
-    ],
-)  # fmt: skip
-def test_a_broken_tree_is_refused_at_its_place(
-    tmp_path: Path, programs: Callable[[str], Path], *, file: str, old: str, new: str, expected: str
-) -> None:
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)
+def test_refused_with_every_problem(tmp_path: Path, programs: Callable[[str], Path], case: Path) -> None:
+    content = case.read_text()
+    (name,) = re.findall(r"^# file: (.*)$", content, re.MULTILINE)
+    wanted = re.findall(r"^# refused: (.*)$", content, re.MULTILINE)
+    (trees.write(tmp_path) / "kubernetes" / name).write_text(content)
     with pytest.raises(InputError) as caught:
-        load(trees.write(tmp_path, {file: (old, new)}), "lab", trees.kustomize(programs))
-    assert expected in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "expected"),
-    [
-        ("apps/one.yaml", "tag: ${VERSION}", "{}", "kubernetes/apps/one.yaml:8:5: OCIRepository apps/one: the version"),
-        ("apps/one.yaml", "tag: ${VERSION}", "tag: 1.x", "the version '1.x' is not exact"),
-        ("apps/one.yaml", "chartRef: {kind: OCIRepository, name: one}", "chartRef: {kind: OCIRepository, name: on}",
-         "OCIRepository apps/on is not in the tree; did you mean apps/one"),
-        ("apps/one.yaml", "  values:", "  valuez:", "kubernetes/apps/one.yaml:14:3: HelmRelease apps/one: no values"),
-        ("apps/two.yaml", "      version: 4.5.6\n", "", "the chart two has no version"),
-        ("apps/two.yaml", "name: defaults}", "name: default}", "values of ConfigMap apps/default (values.yaml)"),
-        ("apps/two.yaml", "name: two}\n  valuesFrom", "name: two, namespace: x}\n  valuesFrom", "another namespace"),
-    ],
-)  # fmt: skip
-def test_a_broken_release_is_refused_at_its_place(
-    tmp_path: Path, programs: Callable[[str], Path], *, file: str, old: str, new: str, expected: str
-) -> None:
-    tree = load(trees.write(tmp_path, {file: (old, new)}), "lab", trees.kustomize(programs))
-    with pytest.raises(InputError) as caught:
-        releases.releases(tree)
-    assert expected in str(caught.value)
+        releases.releases(load(tmp_path, "lab", trees.kustomize(programs)))
+    assert wanted
+    assert [str(problem) for problem in caught.value.problems] == wanted
 
 
 def test_an_unknown_release_gets_the_nearest_names(tmp_path: Path, programs: Callable[[str], Path]) -> None:

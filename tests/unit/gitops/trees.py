@@ -112,14 +112,12 @@ data:
 }
 
 
-def write(root: Path, changes: dict[str, tuple[str, str]] | None = None) -> Path:
-    """The repository with texts replaced: file -> (old, new). Gives its root."""
+def write(root: Path) -> Path:
+    """The repository; gives its root."""
     for name, content in FILES.items():
-        old, new = (changes or {}).get(name, ("", ""))
-        assert old in content, f"{old} is not in {name}"
         path = root / "kubernetes" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content.replace(old, new, 1) if old else content)
+        path.write_text(content)
     return root
 
 

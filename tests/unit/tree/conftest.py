@@ -17,7 +17,7 @@ from gitops import releases
 from gitops.build import Kustomize
 from gitops.tree import Tree, load
 from rehearsal.charts import PackagedChart, package
-from tests.unit.tree.rendered import ROOT, Programs, Rendered
+from tests.unit.tree.rendered import CLUSTERS, ROOT, Programs, Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +44,16 @@ def module_folder(runner: CommandRunner) -> Callable[[str, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def tree(programs: Programs, runner: CommandRunner) -> Tree:
-    return load(ROOT, "lab", Kustomize(runner, programs("kustomize")))
+def trees(programs: Programs, runner: CommandRunner) -> dict[str, Tree]:
+    """The tree of every cluster."""
+    kustomize = Kustomize(runner, programs("kustomize"))
+    return {name: load(ROOT, name, kustomize) for name in CLUSTERS}
+
+
+@pytest.fixture(scope="session")
+def tree(trees: dict[str, Tree]) -> Tree:
+    """The lab's."""
+    return trees["lab"]
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +71,45 @@ def charts(
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory, tree: Tree, charts: dict[str, PackagedChart]) -> Path:
     """What a run leaves for helmfile's templates, with the charts on disk instead of in a registry."""
-    folder = tmp_path_factory.mktemp("core")
+    return _leave(tmp_path_factory.mktemp("core"), tree, charts)
+
+
+@pytest.fixture(scope="session")
+def rendered(everywhere: dict[str, dict[str, Rendered]]) -> dict[str, Rendered]:
+    """The lab's releases."""
+    return everywhere["lab"]
+
+
+@pytest.fixture(scope="session")
+def cores(
+    tmp_path_factory: pytest.TempPathFactory, trees: dict[str, Tree], charts: dict[str, PackagedChart]
+) -> dict[str, Path]:
+    """As `core`, for every cluster."""
+    return {name: _leave(tmp_path_factory.mktemp(name), tree, charts) for name, tree in trees.items()}
+
+
+@pytest.fixture(scope="session")
+def everywhere(
+    programs: Programs,
+    runner: CommandRunner,
+    trees: dict[str, Tree],
+    charts: dict[str, PackagedChart],
+    cores: dict[str, Path],
+) -> dict[str, dict[str, Rendered]]:
+    """Every release as helm renders it, by cluster and name."""
+    found: dict[str, dict[str, Rendered]] = {name: {} for name in trees}
+    for name, tree in trees.items():
+        for one in releases.releases(tree):
+            chart = charts[one.chart.rpartition("/")[2]]
+            values = str(cores[name] / f"{one.release_name}.yaml")
+            arguments = ("template", one.release_name, str(chart.file), "-n", one.namespace, "-f", values)
+            text = runner.run(Command(programs("helm"), arguments)).text
+            items = tuple(item for item in load_all(text, source=one.name) if isinstance(item, dict))
+            found[name][one.release_name] = Rendered(chart, items)
+    return found
+
+
+def _leave(folder: Path, tree: Tree, charts: dict[str, PackagedChart]) -> Path:
     releases.write_core(tree, folder)
     file = folder / "releases.yaml"
     text = file.read_text()
@@ -71,18 +117,3 @@ def core(tmp_path_factory: pytest.TempPathFactory, tree: Tree, charts: dict[str,
         text = text.replace(one.helmfile_chart, str(charts[one.chart.rpartition("/")[2]].file))
     file.write_text(text.partition("repositories:")[0] + "repositories: []\n")
     return folder
-
-
-@pytest.fixture(scope="session")
-def rendered(
-    programs: Programs, runner: CommandRunner, tree: Tree, charts: dict[str, PackagedChart], core: Path
-) -> dict[str, Rendered]:
-    found = {}
-    for one in releases.releases(tree):
-        chart = charts[one.chart.rpartition("/")[2]]
-        values = str(core / f"{one.release_name}.yaml")
-        arguments = ("template", one.release_name, str(chart.file), "-n", one.namespace, "-f", values)
-        text = runner.run(Command(programs("helm"), arguments)).text
-        objects = tuple(item for item in load_all(text, source=one.name) if isinstance(item, dict))
-        found[one.release_name] = Rendered(chart, objects)
-    return found

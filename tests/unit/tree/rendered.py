@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 Programs = Callable[[str], Path]
+CLUSTERS = ("infra", "apps", "lab")
 
 
 @dataclass(frozen=True)

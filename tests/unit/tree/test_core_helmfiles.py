@@ -7,51 +7,35 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootstrap.host.commands import Command, CommandRunner
-from bootstrap.host.objects import Object, name_of, objects, sequence, text
-from bootstrap.host.yaml_io import load_all
+from bootstrap.host.objects import Object, mapping, name_of, objects, sequence, text
+from bootstrap.host.yaml_io import dump, load_all
 from phases.refs import CORE_RELEASES
-from tests.unit.tree.rendered import ROOT, Programs, Rendered
+from tests.unit.tree.rendered import CLUSTERS, ROOT, Programs, Rendered
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-FLUX_OPERATOR_DEFINITIONS = {
-    "fluxinstances.fluxcd.controlplane.io",
-    "fluxreports.fluxcd.controlplane.io",
-    "resourcesetinputproviders.fluxcd.controlplane.io",
-    "resourcesets.fluxcd.controlplane.io",
-}
 
 
 @pytest.fixture
 def helmfile(tmp_path: Path, programs: Programs, runner: CommandRunner, core: Path) -> Helmfile:
     environment = {"FIRSTLIGHT_CORE": str(core), "HELMFILE_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
-    return Helmfile(programs, runner, environment)
+    return Helmfile(programs, runner, "lab", environment)
 
 
 class Helmfile:
-    """The program with one environment."""
+    """The program for a cluster, with one environment."""
 
-    def __init__(self, programs: Programs, runner: CommandRunner, environment: dict[str, str]) -> None:
+    def __init__(self, programs: Programs, runner: CommandRunner, cluster: str, environment: dict[str, str]) -> None:
+        self.cluster = cluster
         self.environment = environment
         self._programs = programs
         self._runner = runner
 
     def documents(self, file: str, *words: str) -> list[Object]:
-        flags = ("-f", str(ROOT / "bootstrap/helmfile.d" / file), "-e", "lab", "-b", str(self._programs("helm")), "-q")
-        output = self._runner.run(Command(self._programs("helmfile"), (*flags, *words), self.environment)).text
+        flags = ("-f", str(ROOT / "bootstrap/helmfile.d" / file), "-e", self.cluster, "-q")
+        words = (*flags, "-b", str(self._programs("helm")), *words)
+        output = self._runner.run(Command(self._programs("helmfile"), words, self.environment)).text
         return [item for item in load_all(output, source=file) if isinstance(item, dict)]
-
-
-def test_definitions_are_exactly_those_of_flux_operator(helmfile: Helmfile) -> None:
-    documents = helmfile.documents("00-crds.yaml", "template")
-    definitions = {name_of(item) for item in documents if item["kind"] == "CustomResourceDefinition"}
-    assert definitions == FLUX_OPERATOR_DEFINITIONS
-
-
-def test_releases_bring_no_definitions(rendered: dict[str, Rendered]) -> None:
-    kinds = {str(item["kind"]) for one in rendered.values() for item in one.objects}
-    assert "CustomResourceDefinition" not in kinds
 
 
 def test_releases_come_in_their_order(helmfile: Helmfile) -> None:
@@ -63,10 +47,32 @@ def test_releases_come_in_their_order(helmfile: Helmfile) -> None:
     assert needs == ours
 
 
-def test_helm_gets_the_values_of_the_tree(helmfile: Helmfile, rendered: dict[str, Rendered]) -> None:
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_helm_gets_the_values_of_the_tree(
+    helmfile: Helmfile, cores: dict[str, Path], everywhere: dict[str, dict[str, Rendered]], cluster: str
+) -> None:
+    helmfile.cluster = cluster
+    helmfile.environment["FIRSTLIGHT_CORE"] = str(cores[cluster])
     ours = helmfile.documents("01-core.yaml.gotmpl", "template")
-    wanted = [item for one in rendered.values() for item in one.objects]
+    wanted = [item for one in everywhere[cluster].values() for item in one.objects]
     assert {_key(item): item for item in ours} == {_key(item): item for item in wanted}
+
+
+def test_what_a_tree_may_do_without_is_left_out(helmfile: Helmfile, core: Path, tmp_path: Path) -> None:
+    optional = {one.name for one in CORE_RELEASES if one.optional}
+    lean = tmp_path / "lean"
+    lean.mkdir()
+    for file in core.glob("*.yaml"):
+        if file.stem not in optional:
+            (lean / file.name).write_bytes(file.read_bytes())
+    known = mapping(load_all((core / "releases.yaml").read_bytes(), source="releases")[0])
+    for charts in mapping(known, "charts").values():
+        for name in optional & mapping(charts).keys():
+            del mapping(charts)[name]
+    (lean / "releases.yaml").write_text(dump(known))
+    helmfile.environment["FIRSTLIGHT_CORE"] = str(lean)
+    kinds = [item["kind"] for item in helmfile.documents("01-core.yaml.gotmpl", "template")]
+    assert kinds.count("Deployment") == sum(len(one.deployments) for one in CORE_RELEASES if not one.optional)
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
