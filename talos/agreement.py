@@ -6,64 +6,78 @@ differ the machine would come up at another address or network than the one that
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.host import yaml_io
-from bootstrap.host.errors import InputError, Problem
+from inventory.model import Role
+from talos.documents import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bootstrap.host.secret import Secret
     from inventory.model import Cluster, Node
+    from talos.documents import Configuration, Where
 
 
-def require(config: Secret, cluster: Cluster, node: Node, *, node_patch: str, cluster_patch: str) -> None:
-    """Hold a configuration against the inventory.
-
-    Args:
-        config: the rendered configuration.
-        cluster: of the inventory.
-        node: the node that it is for.
-        node_patch: file to name where the node's own facts differ.
-        cluster_patch: file to name where the cluster's facts differ.
-
-    Raises:
-        InputError: they differ; names every difference.
-    """
-    documents = yaml_io.load_all(config.reveal(), source=config.reference)
-    main = next((each for each in documents if isinstance(each, dict) and "machine" in each), {})
-    problems = (
-        *(Problem(text, node_patch) for text in _node_differences(main, cluster, node)),
-        *(Problem(text, cluster_patch) for text in _cluster_differences(main, cluster)),
-    )
-    if problems:
-        raise InputError(f"{config.reference} contradicts {cluster.source}", problems)
+def differences(config: Configuration, cluster: Cluster, node: Node) -> Iterator[Finding]:
+    """Every fact that a node's configuration and the inventory give differently."""
+    yield from _of_the_node(config, cluster, node)
+    yield from _virtual_ip(config, cluster, node)
+    yield from _of_the_cluster(config, cluster)
 
 
-def _node_differences(config: Any, cluster: Cluster, node: Node) -> Iterator[str]:
-    network = _at(config, "machine", "network") or {}
-    interfaces = network.get("interfaces") or []
-    yield from _differs("machine.network.hostname", network.get("hostname"), node.name)
+def _of_the_node(config: Configuration, cluster: Cluster, node: Node) -> Iterator[Finding]:
+    path: Where = ("machine", "network", "hostname")
+    yield from _differs(path, config.at("machine", "network", "hostname"), node.name)
     wanted = f"{node.address}/{cluster.networks.nodes.prefixlen}"
-    addresses = [address for interface in interfaces for address in interface.get("addresses") or []]
+    addresses = [address for interface in config.interfaces for address in interface.get("addresses") or []]
+    where: Where = ("machine", "network", "interfaces", 0)
     if wanted not in addresses:
-        yield f"no interface has the address {wanted}; found {', '.join(addresses) or 'none'}"
+        text = f"no interface has the address {wanted}; found {', '.join(addresses) or 'none'}"
+        yield Finding(text, (*where, "addresses"))
     gateways = {
         route.get("gateway")
-        for interface in interfaces
+        for interface in config.interfaces
         for route in interface.get("routes") or []
         if route.get("network") in {None, "", "0.0.0.0/0"}
     }
     if str(cluster.networks.gateway) not in gateways:
         found = ", ".join(sorted(str(gateway) for gateway in gateways)) or "none"
-        yield f"no default route leads to {cluster.networks.gateway}; found {found}"
-    disk = _at(config, "machine", "install", "disk")
-    if disk is not None:
-        yield from _differs("machine.install.disk", disk, node.disk)
+        yield Finding(f"no default route leads to {cluster.networks.gateway}; found {found}", (*where, "routes"))
+    yield from _install_disk(config, node)
 
 
-def _cluster_differences(config: Any, cluster: Cluster) -> Iterator[str]:
+def _install_disk(config: Configuration, node: Node) -> Iterator[Finding]:
+    if node.disk_selector is None:
+        yield from _differs(("machine", "install", "disk"), config.at("machine", "install", "disk"), node.disk)
+        return
+    facts = {"type" if name == "kind" else name: value for name, value in asdict(node.disk_selector).items() if value}
+    found = config.at("machine", "install", "diskSelector")
+    if found != facts:
+        wanted = ", ".join(f"{name}: {value}" for name, value in facts.items())
+        shown = ", ".join(f"{name}: {value}" for name, value in (found or {}).items()) or "missing"
+        text = f"`machine.install.diskSelector` is {shown}; the inventory says {wanted}"
+        yield Finding(text, ("machine", "install", "diskSelector"))
+
+
+def _virtual_ip(config: Configuration, cluster: Cluster, node: Node) -> Iterator[Finding]:
+    found = {
+        str(place["vip"].get("ip")): (*("machine", "network", "interfaces", index), "vip")
+        for index, interface in enumerate(config.interfaces)
+        for place in (interface, *(interface.get("vlans") or []))
+        if place.get("vip")
+    }
+    wanted = str(cluster.virtual_ip) if cluster.virtual_ip and node.role is Role.CONTROL_PLANE else ""
+    if wanted and wanted not in found:
+        text = f"no interface holds the virtual IP {wanted} of the inventory; found {', '.join(found) or 'none'}"
+        where = next(iter(found.values()), ("machine", "network", "interfaces", 0))
+        yield Finding(text, where)
+    for address, where in found.items():
+        if not cluster.virtual_ip:
+            yield Finding(f"the virtual IP {address} is not in the inventory", where, f"virtualIP: {address} there")
+
+
+def _of_the_cluster(config: Configuration, cluster: Cluster) -> Iterator[Finding]:
     networks = cluster.networks
     wanted = {
         ("machine", "network", "nameservers"): [str(address) for address in networks.nameservers],
@@ -72,25 +86,20 @@ def _cluster_differences(config: Any, cluster: Cluster) -> Iterator[str]:
         ("cluster", "network", "serviceSubnets"): [str(networks.services)],
     }
     for path, value in wanted.items():
-        yield from _differs(".".join(path), _at(config, *path), value)
+        yield from _differs(path, config.at(*path), value)
     # Talos tells the kubelet the tenth address of the service network unless a patch says otherwise.
     tenth = [str(networks.services.network_address + 10)]
-    found = _at(config, "machine", "kubelet", "clusterDNS") or tenth
-    yield from _differs("machine.kubelet.clusterDNS", found, [str(networks.coredns)])
+    found = config.at("machine", "kubelet", "clusterDNS") or tenth
+    yield from _differs(("machine", "kubelet", "clusterDNS"), found, [str(networks.coredns)])
 
 
-def _differs(name: str, found: Any, wanted: Any) -> Iterator[str]:
+def _differs(where: Where, found: Any, wanted: Any) -> Iterator[Finding]:
     if found != wanted:
-        yield f"`{name}` is {_shown(found)}, the inventory says {_shown(wanted)}"
+        name = ".".join(str(part) for part in where)
+        yield Finding(f"`{name}` is {_shown(found)}, the inventory says {_shown(wanted)}", where)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(each) for each in value) or "empty"
-    return "missing" if value is None else str(value)
-
-
-def _at(value: Any, *path: str) -> Any:
-    for part in path:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+    return "missing" if value in {None, ""} else str(value)

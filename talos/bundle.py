@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bootstrap.host.yaml_io import Yaml
     from talos.client import Talosctl
 
+# A key of 4096 bits takes one to five seconds of a processor, by luck; a starved machine has a tenth of one.
+GENERATE_SECONDS: Final = 120.0
 # Where the parts stand in the bundle (Talos' pkg/machinery/config/generate/secrets).
 _MACHINE_AUTHORITY: Final = ("certs", "os", "crt")
 _KUBERNETES_AUTHORITY: Final = ("certs", "k8s", "crt")
@@ -81,7 +83,7 @@ def generate(talosctl: Talosctl) -> Secret:
         CommandError: talosctl failed.
     """
     # With --force talosctl writes over what is there, here the pipe that we read.
-    result = talosctl.offline("gen", "secrets", "--output-file=/dev/stdout", "--force")
+    result = talosctl.offline("gen", "secrets", "--output-file=/dev/stdout", "--force", timeout=GENERATE_SECONDS)
     return Secret(result.stdout, "a new secrets bundle")
 
 

@@ -6,20 +6,19 @@ etcd has been bootstrapped. The talosconfig travels as a memory file.
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bootstrap.host.commands import Command, CommandError, MemoryFile
 from bootstrap.host.secret import Secret
+from talos import resources
 from talos.errors import Kind, TalosError, from_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from bootstrap.host.commands import CommandRunner, Result
+    from talos.resources import Disk, EtcdMember, Link, MachineStatus, Rings, Route, ServiceState, Times, Volume
 
 # A question takes 0.1 to 0.5 s; an address without a machine is given up by the kernel after 3 s.
 QUESTION_SECONDS: Final = 10.0
@@ -31,101 +30,6 @@ BOOTSTRAP_SECONDS: Final = 20.0
 READ_SECONDS: Final = 60.0
 # Rendering or validating a configuration takes 0.1 s and no network.
 OFFLINE_SECONDS: Final = 20.0
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Something that a machine waits for before it is ready."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class MachineStatus:
-    """Where a machine stands.
-
-    Attributes:
-        stage: maintenance, installing, booting, running, rebooting, ...
-        ready: whether nothing is unmet.
-        unmet: what it waits for; with `cni: none` that is `nodeReady` to the end.
-    """
-
-    stage: str
-    ready: bool
-    unmet: tuple[Condition, ...]
-
-
-@dataclass(frozen=True)
-class ServiceState:
-    """One service of a machine.
-
-    Attributes:
-        name: apid, cri, etcd, kubelet, ...
-        state: Waiting, Preparing, Running, Finished, Failed, ...
-        healthy: None while its health is not known.
-        event: the last thing that happened to it.
-    """
-
-    name: str
-    state: str
-    healthy: bool | None
-    event: str
-
-
-@dataclass(frozen=True)
-class EtcdMember:
-    """One member of etcd, as the node's own etcd sees it."""
-
-    id: str
-    hostname: str
-    peer_urls: tuple[str, ...]
-    client_urls: tuple[str, ...]
-    learner: bool
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A block device that Talos could be installed to, or that only looks so.
-
-    Attributes:
-        path: for example /dev/vda.
-        size: bytes.
-        transport: virtio, nvme, sata, ...; empty for a loop device.
-        model: as the device says; may be empty.
-        serial: as the device says; may be empty.
-        writable: neither read-only nor a CD drive.
-    """
-
-    path: str
-    size: int
-    transport: str
-    model: str
-    serial: str
-    writable: bool
-
-
-@dataclass(frozen=True)
-class Link:
-    """A network link.
-
-    Attributes:
-        name: for example enp0s2.
-        kind: bond, vlan, dummy, ...; empty for a port.
-        driver: kernel driver.
-        address: hardware address in use; a bond's member has the bond's.
-        permanent_address: hardware address that the port was made with; empty for a virtual link.
-        up: whether it has a carrier.
-        mtu: bytes.
-    """
-
-    name: str
-    kind: str
-    driver: str
-    address: str
-    permanent_address: str
-    up: bool
-    mtu: int
 
 
 class Talosctl:
@@ -143,13 +47,13 @@ class Talosctl:
         self._program = talosctl
         self._runner = runner
 
-    def offline(self, *arguments: str | MemoryFile) -> Result:
+    def offline(self, *arguments: str | MemoryFile, timeout: float = OFFLINE_SECONDS) -> Result:
         """Run a command that asks no node.
 
         Raises:
             CommandError: it failed; its stderr says why.
         """
-        return self._runner.run(Command(self._program, arguments, timeout=OFFLINE_SECONDS))
+        return self._runner.run(Command(self._program, arguments, timeout=timeout))
 
     def version(self, node: str, talosconfig: Secret) -> str:
         """The node's version of Talos, without v.
@@ -172,6 +76,14 @@ class Talosctl:
             TalosError: refused, or no answer; after a lost answer the node's state decides.
         """
         self._call(node, None, ("apply-config", MemoryFile(config, "--file=")), APPLY_SECONDS)
+
+    def apply(self, node: str, talosconfig: Secret, config: Secret) -> None:
+        """Give a configured node another configuration; it reboots where the change needs that.
+
+        Raises:
+            TalosError: refused, or no answer; after a lost answer the node's configuration decides.
+        """
+        self._call(node, talosconfig, ("apply-config", MemoryFile(config, "--file=")), APPLY_SECONDS)
 
     def try_insecure(self, node: str, config: Secret) -> str:
         """What a node in maintenance mode says to a configuration that it is only shown; nothing is applied.
@@ -213,8 +125,8 @@ class Talosctl:
         Raises:
             TalosError: no answer.
         """
-        rows = _rows(self._ask(node, talosconfig, "service").text)
-        return {row["SERVICE"]: _service(row) for row in rows}
+        rows = resources.rows(self._ask(node, talosconfig, "service").text)
+        return {row["SERVICE"]: resources.service(row) for row in rows}
 
     def etcd_members(self, node: str, talosconfig: Secret) -> tuple[EtcdMember, ...]:
         """The members that the node's own etcd knows. Before etcd is bootstrapped the call hangs or fails.
@@ -222,17 +134,8 @@ class Talosctl:
         Raises:
             TalosError: no etcd (`Kind.ETCD_NOT_STARTED`), hung (`Kind.TIMED_OUT`), or no answer.
         """
-        rows = _rows(self._ask(node, talosconfig, "etcd", "members").text)
-        return tuple(
-            EtcdMember(
-                id=row["ID"],
-                hostname=row["HOSTNAME"],
-                peer_urls=tuple(row["PEER URLS"].split(",")),
-                client_urls=tuple(row["CLIENT URLS"].split(",")),
-                learner=row["LEARNER"] == "true",
-            )
-            for row in rows
-        )
+        rows = resources.rows(self._ask(node, talosconfig, "etcd", "members").text)
+        return tuple(resources.member(row) for row in rows)
 
     def machine_status(self, node: str, talosconfig: Secret | None) -> MachineStatus:
         """Stage, readiness and unmet conditions.
@@ -240,11 +143,7 @@ class Talosctl:
         Raises:
             TalosError: no answer.
         """
-        resources = self.get(node, talosconfig, "machinestatus")
-        spec = resources[0].get("spec", {}) if resources else {}
-        status = spec.get("status", {})
-        unmet = tuple(Condition(each["name"], each["reason"]) for each in status.get("unmetConditions") or ())
-        return MachineStatus(str(spec.get("stage", "unknown")), status.get("ready") is True, unmet)
+        return resources.machine_status(self.get(node, talosconfig, "machinestatus"))
 
     def disks(self, node: str, talosconfig: Secret | None) -> tuple[Disk, ...]:
         """The node's block devices, loop and CD devices among them.
@@ -252,7 +151,7 @@ class Talosctl:
         Raises:
             TalosError: no answer.
         """
-        return tuple(_disk(each["spec"]) for each in self.get(node, talosconfig, "disks"))
+        return tuple(resources.disk(each) for each in self.get(node, talosconfig, "disks"))
 
     def links(self, node: str, talosconfig: Secret | None) -> tuple[Link, ...]:
         """The node's network links.
@@ -260,7 +159,103 @@ class Talosctl:
         Raises:
             TalosError: no answer.
         """
-        return tuple(_link(each) for each in self.get(node, talosconfig, "links"))
+        return tuple(resources.link(each) for each in self.get(node, talosconfig, "links"))
+
+    def volumes(self, node: str, talosconfig: Secret | None) -> tuple[Volume, ...]:
+        """What the node found on its disks.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return tuple(resources.volume(each) for each in self.get(node, talosconfig, "discoveredvolumes"))
+
+    def rings(self, node: str, talosconfig: Secret | None) -> dict[str, Rings]:
+        """The ring buffers of the node's ports, by link.
+
+        Raises:
+            TalosError: no answer.
+        """
+        found = self.get(node, talosconfig, "ethernetstatus")
+        return {each["metadata"]["id"]: resources.rings(each) for each in found}
+
+    def routes(self, node: str, talosconfig: Secret | None) -> tuple[Route, ...]:
+        """The node's routes.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return tuple(resources.route(each) for each in self.get(node, talosconfig, "routes"))
+
+    def release(self, node: str, talosconfig: Secret | None) -> str:
+        """The version of the Talos that runs there, without v; unlike `version` also in maintenance mode.
+
+        Raises:
+            TalosError: no answer.
+        """
+        found = self.get(node, talosconfig, "version")
+        return str(found[0]["spec"]["version"]).removeprefix("v") if found else ""
+
+    def in_sync(self, node: str, talosconfig: Secret | None) -> bool:
+        """Whether the node's clock follows a time server.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return any(each["spec"].get("synced") is True for each in self.get(node, talosconfig, "timestatus"))
+
+    def memory(self, node: str, talosconfig: Secret | None) -> int:
+        """MiB of memory, as the firmware lists its modules.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return sum(int(each["spec"].get("sizeMiB", 0)) for each in self.get(node, talosconfig, "memorymodules"))
+
+    def threads(self, node: str, talosconfig: Secret | None) -> int:
+        """Logical processors, as the firmware lists them.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return sum(int(each["spec"].get("threadCount", 0)) for each in self.get(node, talosconfig, "processors"))
+
+    def machine_config(self, node: str, talosconfig: Secret) -> Secret:
+        """The machine configuration that the node runs with: YAML documents.
+
+        Raises:
+            TalosError: no answer.
+        """
+        found = self.get(node, talosconfig, "machineconfig", "v1alpha1")
+        return Secret(str(found[0]["spec"]) if found else "", f"the machine configuration at {node}")
+
+    def boot_id(self, node: str, talosconfig: Secret) -> str:
+        """The kernel's id of the node's present boot.
+
+        Raises:
+            TalosError: no answer.
+        """
+        return self._ask(node, talosconfig, "read", "/proc/sys/kernel/random/boot_id").text.strip()
+
+    def entries(self, node: str, talosconfig: Secret, folder: str) -> tuple[str, ...]:
+        """The names in a folder of the node.
+
+        Raises:
+            TalosError: no such folder (`Kind.NOT_FOUND`), or no answer.
+        """
+        rows = resources.rows(self._ask(node, talosconfig, "list", folder).text)
+        return tuple(row["NAME"] for row in rows if row["NAME"] != ".")
+
+    def times(self, node: str, talosconfig: Secret) -> Times:
+        """The node's clock beside its time server's.
+
+        Raises:
+            TalosError: the time server does not answer the node (`Kind.TIME_SERVER`), or the node does not answer.
+        """
+        result = self._ask(node, talosconfig, "time")
+        try:
+            return next(resources.times(row) for row in resources.rows(result.text))
+        except (StopIteration, ValueError, KeyError):
+            raise _unreadable(node, "time", result) from None
 
     def get(self, node: str, talosconfig: Secret | None, kind: str, *ids: str) -> list[dict[str, Any]]:
         """Resources of a kind, as talosctl prints them in JSON: `metadata` and `spec`.
@@ -270,7 +265,7 @@ class Talosctl:
         """
         result = self._ask(node, talosconfig, "get", kind, *ids, "--output=json")
         try:
-            return list(_json_values(result.text))
+            return list(resources.json_values(result.text))
         except ValueError:
             raise _unreadable(node, f"get {kind}", result) from None
 
@@ -313,60 +308,6 @@ class Talosctl:
         except CommandError as error:
             words = " ".join(word for word in arguments if isinstance(word, str) and not word.startswith("-"))
             raise from_command(error, fact=f"talosctl {words} at {node} failed") from None
-
-
-def _service(row: dict[str, str]) -> ServiceState:
-    healthy = {"OK": True, "Fail": False}.get(row["HEALTH"])
-    return ServiceState(row["SERVICE"], row["STATE"], healthy, row["LAST EVENT"])
-
-
-def _disk(spec: dict[str, Any]) -> Disk:
-    return Disk(
-        path=spec["dev_path"],
-        size=int(spec.get("size", 0)),
-        transport=spec.get("transport", ""),
-        model=spec.get("model", ""),
-        serial=spec.get("serial", ""),
-        writable=not spec.get("readonly") and not spec.get("cdrom"),
-    )
-
-
-def _link(resource: dict[str, Any]) -> Link:
-    spec = resource["spec"]
-    return Link(
-        name=resource["metadata"]["id"],
-        kind=spec.get("kind", ""),
-        driver=spec.get("driver", ""),
-        address=spec.get("hardwareAddr", ""),
-        permanent_address=spec.get("permanentAddr", ""),
-        up=spec.get("linkState") is True,
-        mtu=int(spec.get("mtu", 0)),
-    )
-
-
-def _rows(table: str) -> list[dict[str, str]]:
-    """The rows of a table of talosctl, whose columns start where their titles start."""
-    lines = table.splitlines()
-    if not lines:
-        return []
-    # Titles are set apart by several spaces; a single one belongs to a title such as LAST EVENT.
-    titles = [(found.start(), found.group()) for found in re.finditer(r"\S+(?: \S+)*", lines[0])]
-    ends = [start for start, _ in titles[1:]] + [None]
-    return [
-        {title: line[start:end].strip() for (start, title), end in zip(titles, ends, strict=True)}
-        for line in lines[1:]
-        if line.strip()
-    ]
-
-
-def _json_values(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects that stand one after the other in a text."""
-    decoder = json.JSONDecoder()
-    position = 0
-    while text[position:].strip():
-        position += len(text[position:]) - len(text[position:].lstrip())
-        value, position = decoder.raw_decode(text, position)
-        yield value
 
 
 def _unreadable(node: str, question: str, result: Result) -> TalosError:

@@ -22,12 +22,14 @@ class Kind(StrEnum):
     CERTIFICATE_DATES = "certificate_dates"
     WRONG_NAME = "wrong_name"
     REFUSED = "refused"
+    CUT_OFF = "cut_off"
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed_out"
     NOT_IN_SYNC = "not_in_sync"
     TIME_SERVER = "time_server"
     ALREADY_EXISTS = "already_exists"
     NOT_AVAILABLE_YET = "not_available_yet"
+    BUSY = "busy"
     ETCD_NOT_STARTED = "etcd_not_started"
     QUORUM = "quorum"
     WRONG_ROLE = "wrong_role"
@@ -58,14 +60,17 @@ _TABLE: Final[tuple[tuple[Kind, str], ...]] = (
     (Kind.FOREIGN, r"signed by unknown authority \(possibly because of [^\n]*Ed25519 verification"),
     # Maintenance mode has a CA of its own making with another name, as has every server that is not Talos.
     (Kind.UNKNOWN_AUTHORITY, r"certificate signed by unknown authority"),
-    (Kind.CERTIFICATE_DATES, r"certificate has expired or is not yet valid"),
+    # Ours is the one that expired where the node says so.
+    (Kind.CERTIFICATE_DATES, r"certificate has expired or is not yet valid|remote error: tls: expired certificate"),
     (Kind.WRONG_NAME, r"x509: (?:certificate is valid for|cannot validate certificate for)"),
     (Kind.NOT_IN_SYNC, r"time is not in sync yet"),
     (Kind.TIME_SERVER, r"error querying NTP server"),
-    (Kind.REFUSED, r"dial tcp [^\n]*connect: connection refused|connection reset by peer"),
+    (Kind.REFUSED, r"dial tcp [^\n]*connect: connection refused"),
+    (Kind.CUT_OFF, r"connection reset by peer|error reading from server: EOF|transport is closing"),
     (Kind.UNREACHABLE, r"dial tcp [^\n]*(?:no route to host|is unreachable|i/o timeout|host is down)"),
     (Kind.ALREADY_EXISTS, r"code = AlreadyExists"),
     (Kind.NOT_AVAILABLE_YET, r"bootstrap is not available yet"),
+    (Kind.BUSY, r"(?i)another apply\b[^\n]* in progress"),
     (Kind.ETCD_NOT_STARTED, r"open /system/secrets/etcd/[^\n]*no such file or directory"),
     (Kind.QUORUM, r"not enough started members|cannot forfeit leadership"),
     (Kind.WRONG_ROLE, r"(?:performed|available) on (?:a )?control plane node"),
@@ -99,11 +104,13 @@ _MEANING: Final = {
     Kind.CERTIFICATE_DATES: "a certificate is outside its dates: the clock here or there is wrong, or it expired",
     Kind.WRONG_NAME: "the node's certificate does not hold this address",
     Kind.REFUSED: "the Talos API is not open",
+    Kind.CUT_OFF: "the connection was closed under the call",
     Kind.UNREACHABLE: "nothing answers at the address",
     Kind.TIMED_OUT: "the node did not answer in time",
     Kind.NOT_IN_SYNC: "the node's clock is not in sync yet",
     Kind.TIME_SERVER: "the time server does not answer the node",
     Kind.ALREADY_EXISTS: "etcd has data already",
+    Kind.BUSY: "the node works on another configuration",
     Kind.NOT_AVAILABLE_YET: "the node is not far enough yet",
     Kind.ETCD_NOT_STARTED: "etcd has not been started on the node",
     Kind.QUORUM: "etcd would lose its majority",

@@ -7,22 +7,25 @@ The patches of a node, each over the ones before: `talos/base.yaml`, `talos/<clu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import CommandError, MemoryFile
 from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.secret import Secret
 from inventory.model import Role
-from talos import agreement, schematic
+from talos import agreement, blame, lint, schematic
+from talos.documents import locate, parse, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bootstrap.host.commands import Result
     from inventory.model import Cluster, Node
     from talos.client import Talosctl
+
+ResultT = TypeVar("ResultT")
 
 # talosctl applies these to the one type that it is asked for; the general flag would want every patch to fit
 # workers and control planes alike, deletions included.
@@ -30,20 +33,17 @@ _PATCH_FLAG: Final = {
     Role.CONTROL_PLANE: "--config-patch-control-plane=@",
     Role.WORKER: "--config-patch-worker=@",
 }
-# What talosctl puts before the reason.
-_PREFIXES: Final = re.compile(
-    r"^(?:error parsing config JSON patch: |failed to generate config bundle: |error patching configs: "
-    r"|decode error: |error decoding [^:]*: |yaml: |unmarshal errors:\s*)+"
-)
-_LINE: Final = re.compile(r"\bline (\d+): ")
-_UNKNOWN_KEYS: Final = "unknown keys found during decoding:\n"
 
 
 def patches(root: Path, cluster: Cluster, node: Node, overlays: Sequence[Path] = ()) -> tuple[Path, ...]:
     """The patch files of a node, in the order in which they are applied."""
     folder = root / "talos"
-    own = folder / cluster.name / node.role.value / f"{node.name}.yaml"
-    return (folder / "base.yaml", folder / cluster.name / "cluster.yaml", own, *overlays)
+    return (folder / "base.yaml", folder / cluster.name / "cluster.yaml", own_patch(root, cluster, node), *overlays)
+
+
+def own_patch(root: Path, cluster: Cluster, node: Node) -> Path:
+    """The patch that holds what is the node's own."""
+    return root / "talos" / cluster.name / node.role.value / f"{node.name}.yaml"
 
 
 def render(
@@ -61,21 +61,114 @@ def render(
 
     Raises:
         InputError: a patch is missing or refused (names file and, where talosctl says it, line), the bundle is
-            refused, the result does not validate, or it contradicts the inventory.
+            refused, the result does not validate, contradicts the inventory, or is not what the lint lets pass.
         CommandError: talosctl could not be run.
     """
+    config = render_valid(talosctl, cluster, node, bundle, root=root, overlays=overlays)
+    require_sound(config, cluster, node, root=root, overlays=overlays)
+    return config
+
+
+def render_all(
+    talosctl: Talosctl, cluster: Cluster, bundle: Secret, *, root: Path, overlays: Sequence[Path] = ()
+) -> dict[str, Secret]:
+    """The machine configurations of all nodes that are not absent, by name; see `render`.
+
+    Raises:
+        InputError: what is wrong with any of them, all problems at once, or talosctl is of another minor version.
+        CommandError: talosctl could not be run.
+    """
+    nodes = [node for node in cluster.nodes if not node.absent]
+    require_minor(talosctl, cluster)
+    return together(nodes, lambda node: render(talosctl, cluster, node, bundle, root=root, overlays=overlays))
+
+
+def together(nodes: Sequence[Node], work: Callable[[Node], ResultT]) -> dict[str, ResultT]:
+    """The results of a work for each node, by name.
+
+    Raises:
+        InputError: some were refused; each problem once, and those of all nodes.
+    """
+    results: dict[str, ResultT] = {}
+    refusals: list[InputError] = []
+    for node in nodes:
+        try:
+            results[node.name] = work(node)
+        except InputError as error:
+            refusals.append(error)
+    if len(refusals) == 1:
+        raise refusals[0]
+    if refusals:
+        problems = dict.fromkeys(problem for refusal in refusals for problem in refusal.problems)
+        facts = tuple(dict.fromkeys(refusal.fact for refusal in refusals))
+        fact = facts[0] if len(facts) == 1 else f"{len(refusals)} machine configurations cannot be used"
+        raise InputError(fact, tuple(problems), remedy=refusals[0].remedy)
+    return results
+
+
+def require_minor(talosctl: Talosctl, cluster: Cluster) -> None:
+    """Refuse a talosctl of another minor version than the cluster's Talos.
+
+    Raises:
+        InputError: another minor; what it renders, and how it reads what nodes say, belongs to its own.
+        CommandError: talosctl could not be run.
+    """
+    text = talosctl.offline("version", "--client", "--short").text
+    found = re.search(r"\bv?(\d+\.\d+)\.\d+", text)
+    wanted = cluster.talos_version
+    if found and found[1] == wanted.rpartition(".")[0]:
+        return
+    said = found[0] if found else text.strip() or "nothing"
+    problem = Problem(f"`talosVersion` is {wanted}; talosctl says {said}", cluster.source)
+    raise InputError(
+        "talosctl is of another minor version than the cluster's Talos",
+        (problem,),
+        remedy="set talosVersion to the minor of the pinned talosctl, or pin another (tools/README.md)",
+    )
+
+
+def facts(cluster: Cluster, node: Node, root: Path) -> tuple[str, ...]:
+    """What a configuration follows from besides bundle and patches: inventory, schematic, our own choices.
+
+    Raises:
+        InputError: the schematic cannot be read.
+    """
+    image = schematic.install_image(root, cluster)
+    words = (*_common(cluster, None), *_own(node, image))
+    return tuple(word for word in words if isinstance(word, str))
+
+
+def render_valid(
+    talosctl: Talosctl, cluster: Cluster, node: Node, bundle: Secret, *, root: Path, overlays: Sequence[Path] = ()
+) -> Secret:
+    """The machine configuration of a node, valid for metal and not yet held against the inventory; see `render`."""
     files = patches(root, cluster, node, overlays)
     _require(files, root)
-    task = _Task(talosctl, cluster, node, bundle, root, schematic.install_image(root, cluster))
+    words = (*_common(cluster, bundle), *_own(node, schematic.install_image(root, cluster)))
+
+    def generate(patches: Sequence[Path]) -> Result:
+        return talosctl.offline(*words, *(f"{_PATCH_FLAG[node.role]}{file}" for file in patches))
+
     try:
-        result = talosctl.offline(*task.arguments(files))
+        result = generate(files)
     except CommandError as error:
-        raise _blame(task, files, error) from None
+        raise blame.patch(files, generate, error, bundle, root=root) from None
     config = Secret(result.stdout, f"the machine configuration of {node.name}")
-    cluster_patch, node_patch = (_source(file, root) for file in files[1:3])
-    _validate(talosctl, config, node_patch)
-    agreement.require(config, cluster, node, node_patch=node_patch, cluster_patch=cluster_patch)
+    _validate(talosctl, config, source_of(files[2], root))
     return config
+
+
+def require_sound(config: Secret, cluster: Cluster, node: Node, *, root: Path, overlays: Sequence[Path] = ()) -> None:
+    """Refuse a valid configuration that contradicts the inventory or that an operator would regret.
+
+    Raises:
+        InputError: names every difference and finding with its place in the patches.
+    """
+    found = parse(config)
+    findings = (*agreement.differences(found, cluster, node), *lint.findings(found, cluster, node))
+    if findings:
+        problems = locate(findings, patches(root, cluster, node, overlays), root)
+        raise InputError(f"{config.reference} cannot be used", problems)
 
 
 def talosconfig(talosctl: Talosctl, cluster: Cluster, bundle: Secret) -> Secret:
@@ -90,7 +183,7 @@ def talosconfig(talosctl: Talosctl, cluster: Cluster, bundle: Secret) -> Secret:
     try:
         result = talosctl.offline(*_common(cluster, bundle), "--output-types=talosconfig")
     except CommandError as error:
-        raise _bundle_refused(bundle, error) or error from None
+        raise blame.bundle(bundle, error) or error from None
     document = yaml_io.load(result.stdout, source="talosconfig")
     contexts = document.get("contexts") if isinstance(document, dict) else None
     context = contexts.get(cluster.name) if isinstance(contexts, dict) else None
@@ -101,37 +194,23 @@ def talosconfig(talosctl: Talosctl, cluster: Cluster, bundle: Secret) -> Secret:
     return Secret(yaml_io.dump(document), f"the talosconfig of {cluster.name}")
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One rendering: everything but the patches."""
-
-    talosctl: Talosctl
-    cluster: Cluster
-    node: Node
-    bundle: Secret
-    root: Path
-    image: str
-
-    def arguments(self, files: Sequence[Path]) -> tuple[str | MemoryFile, ...]:
-        role = self.node.role
-        return (
-            *_common(self.cluster, self.bundle),
-            f"--output-types={role.value}",
-            f"--install-image={self.image}",
-            "--install-disk=",  # talosctl's own default would hide that a patch names none
-            "--with-docs=false",
-            "--with-examples=false",
-            *(f"{_PATCH_FLAG[role]}{file}" for file in files),
-        )
+def _own(node: Node, image: str) -> tuple[str, ...]:
+    return (
+        f"--output-types={node.role.value}",
+        f"--install-image={image}",
+        "--install-disk=",  # talosctl's own default would hide that a patch names none
+        "--with-docs=false",
+        "--with-examples=false",
+    )
 
 
-def _common(cluster: Cluster, bundle: Secret) -> tuple[str | MemoryFile, ...]:
+def _common(cluster: Cluster, bundle: Secret | None) -> tuple[str | MemoryFile, ...]:
     return (
         "gen",
         "config",
         cluster.name,
         cluster.endpoint,
-        MemoryFile(bundle, "--with-secrets="),
+        *((MemoryFile(bundle, "--with-secrets="),) if bundle else ()),
         f"--talos-version=v{cluster.talos_version}",
         f"--kubernetes-version={cluster.kubernetes_version}",
         "--output=-",
@@ -150,64 +229,6 @@ def _validate(talosctl: Talosctl, config: Secret, source: str) -> None:
 
 
 def _require(files: Sequence[Path], root: Path) -> None:
-    missing = tuple(Problem("there is no such file", _source(file, root)) for file in files if not file.is_file())
+    missing = tuple(Problem("there is no such file", source_of(file, root)) for file in files if not file.is_file())
     if missing:
         raise InputError("patches of the machine configuration are missing", missing)
-
-
-def _blame(task: _Task, files: Sequence[Path], error: CommandError) -> Exception:
-    """The error that names the file at fault: talosctl itself does not say which patch it refuses."""
-    if error.exit_code_seen is None:
-        return error
-    if refused := _bundle_refused(task.bundle, error):
-        return refused
-    for count in range(1, len(files) + 1):
-        try:
-            task.talosctl.offline(*task.arguments(files[:count]))
-        except CommandError as found:
-            problem = _patch_problem(files[count - 1], task.root, found.stderr)
-            return InputError("talosctl refuses a patch of the machine configuration", (problem,))
-    return error
-
-
-def _bundle_refused(bundle: Secret, error: CommandError) -> InputError | None:
-    if "secrets bundle" not in error.stderr:
-        return None
-    items = re.findall(r"^\s*\* (.+)$", error.stderr, re.MULTILINE)
-    return InputError(
-        f"talosctl refuses the secrets bundle {bundle.reference}",
-        tuple(Problem(item) for item in items),
-        remedy="store there what `talosctl gen secrets` writes",
-    )
-
-
-def _patch_problem(file: Path, root: Path, text: str) -> Problem:
-    source = _source(file, root)
-    text = _PREFIXES.sub("", text.strip())
-    if text.startswith(_UNKNOWN_KEYS):
-        return _unknown_key(file, source, text.removeprefix(_UNKNOWN_KEYS))
-    line = _LINE.search(text)
-    return Problem(_LINE.sub("", text.splitlines()[0] if text else "refused"), source, int(line[1]) if line else 0)
-
-
-def _unknown_key(file: Path, source: str, keys: str) -> Problem:
-    """The place of unknown keys; talosctl prints them as YAML with all that leads to them."""
-    path: tuple[str | int, ...] = ()
-    found = yaml_io.load(keys, source=source)
-    while isinstance(found, (dict, list)) and len(found) == 1:
-        key, found = next(iter(found.items())) if isinstance(found, dict) else (0, found[0])
-        path = (*path, key)
-    name = ".".join(str(part) for part in path)
-    text = f"`{name}` is an unknown key"
-    if isinstance(found, dict) and found:
-        text = f"`{name}` has unknown keys: {', '.join(found)}"
-    content = file.read_bytes()
-    for document in range(len(yaml_io.load_all(content, source=source))):
-        places = yaml_io.positions(content, source=source, document=document)
-        if path in places:
-            return Problem(text, source, places[path].line, places[path].column)
-    return Problem(text, source)
-
-
-def _source(file: Path, root: Path) -> str:
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)

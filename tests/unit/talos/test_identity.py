@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bootstrap.host import yaml_io
@@ -82,7 +82,9 @@ def test_a_key_of_another_kind_is_refused(secrets_bundle: Secret) -> None:
     content = yaml_io.load(secrets_bundle.reveal(), source="bundle")
     assert isinstance(content, dict)
     certs: Any = content["certs"]
-    certs["k8s"]["key"] = certs["k8sserviceaccount"]["key"]
+    certs["k8s"]["key"] = base64.b64encode(
+        ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    ).decode()
     other = bundle.read(Secret(yaml_io.dump(content), "op://lab/talos-lab/bundle"))
     with pytest.raises(InputError, match="is not an elliptic curve key"):
         identity.kubeconfig(other, cluster="lab", server="https://x:6443")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from inventory.loader import load
 from inventory.model import Cluster, Role
 from talos import bundle, machineconfig
 from talos.client import Talosctl
-from tests.unit.talos.recorded import ROOT, Recording, Replay
+from tests.unit.talos.recorded import FIXTURES, ROOT, Recording, Replay
 
 LAB = load(ROOT, "lab")
 NODE = LAB.nodes[0]
@@ -124,44 +124,6 @@ def test_a_worker_gets_the_patches_of_its_folder(talosctl: Talosctl, secrets_bun
     assert config["machine"]["network"]["hostname"] == "lab-02"
 
 
-@dataclass(frozen=True)
-class Wrong:
-    """A change of a patch and what must be said of it."""
-
-    file: str
-    old: str
-    new: str
-    expected: str
-
-    def __str__(self) -> str:
-        return self.new.strip()
-
-
-COMMON = "talos/lab/cluster.yaml"
-WRONG = [
-    Wrong(OWN, "    hostname:", "    hostnam:", f"{OWN}:3:14: `machine.network.hostnam` is an unknown key"),
-    Wrong(OWN, "miimon: 100", "miimon: often", f"{OWN}:10: cannot unmarshal !!str `often` into uint32"),
-    Wrong(OWN, "disk: /dev/vda", "disk: ''", f"{OWN}: either install disk or diskSelector should be defined"),
-    Wrong(OWN, "driver: virtio_net", "driver: [virtio_net", f"{OWN}:7: did not find expected"),
-    Wrong(OWN, "10.25.13.11/24", "10.25.13.11/24x", f"{OWN}: "),
-    Wrong(OWN, ".11/24", ".12/24", f"{OWN}: no interface has the address 10.25.13.11/24; found 10.25.13.12/24"),
-    Wrong(OWN, "gateway: 10.25.13.1", "gateway: 10.25.13.2", f"{OWN}: no default route leads to 10.25.13.1; found"),
-    Wrong(OWN, "lab-01", "lab-1", f"{OWN}: `machine.network.hostname` is lab-1, the inventory says lab-01"),
-    Wrong(OWN, "/dev/vda", "/dev/sda", f"{OWN}: `machine.install.disk` is /dev/sda, the inventory says /dev/vda"),
-    Wrong(COMMON, "10.252.0.0/16", "10.244.0.0/16", f"{COMMON}: `cluster.network.podSubnets` is 10.244.0.0/16, the"),
-    Wrong(COMMON, "- time.cloudflare.com", "- pool.ntp.org", f"{COMMON}: `machine.time.servers` is pool.ntp.org, the"),
-    Wrong("talos/base.yaml", "kubePrism:", "kubePrisma:", "`machine.features.kubePrisma` has unknown keys: enabled, p"),
-]
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
-def test_a_patch_that_is_wrong_is_named(talosctl: Talosctl, secrets_bundle: Secret, root: Path, wrong: Wrong) -> None:
-    path = root / wrong.file
-    assert wrong.old in path.read_text()
-    path.write_text(path.read_text().replace(wrong.old, wrong.new, 1))
-    assert wrong.expected in refusal(talosctl, secrets_bundle, root)
-
-
 def test_every_missing_patch_is_named_at_once(talosctl: Talosctl, secrets_bundle: Secret, root: Path) -> None:
     (root / OWN).unlink()
     (root / "talos" / "base.yaml").unlink()
@@ -213,3 +175,33 @@ def test_the_parts_of_a_bundle(secrets_bundle: Secret) -> None:
     assert content["trustdinfo"]["token"] in sensitive
     assert content["certs"]["os"]["crt"] not in sensitive
     assert len(sensitive) == 9
+
+
+def test_all_nodes_but_the_absent_ones(talosctl: Talosctl, secrets_bundle: Secret) -> None:
+    away = replace(NODE, name="lab-02", absent=True)
+    configs = machineconfig.render_all(talosctl, replace(LAB, nodes=(NODE, away)), secrets_bundle, root=ROOT)
+    assert list(configs) == ["lab-01"]
+    assert configs["lab-01"] == machineconfig.render(talosctl, LAB, NODE, secrets_bundle, root=ROOT)
+
+
+def test_a_rehearsal_may_add_selectors_beside_the_cluster_s_own(
+    talosctl: Talosctl, secrets_bundle: Secret, tmp_path: Path
+) -> None:
+    tree = FIXTURES / "tree"
+    infra = load(tree, "infra")
+    node = replace(infra.nodes[0], driver="virtio_net")
+    added = "".join(f"            - {{driver: virtio_net, permanentAddr: '{mac}'}}\n" for mac in node.macs)
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(
+        "machine:\n  network:\n    interfaces:\n      - interface: bond0\n        bond:\n          deviceSelectors:\n"
+        f"{added}"
+        "---\napiVersion: v1alpha1\nkind: EthernetConfig\nname: enp1s0f0np0\n$patch: delete\n"
+        "---\napiVersion: v1alpha1\nkind: EthernetConfig\nname: enp1s0f1np1\n$patch: delete\n"
+    )
+    rehearsed = replace(infra, nodes=(node,), rehearsal=True)
+    config = machineconfig.render(talosctl, rehearsed, node, secrets_bundle, root=tree, overlays=(overlay,))
+    assert b"virtio_net" in config.reveal()
+    with pytest.raises(InputError, match="matches no port of infra-01"):
+        machineconfig.render(
+            talosctl, replace(rehearsed, rehearsal=False), node, secrets_bundle, root=tree, overlays=(overlay,)
+        )

@@ -26,7 +26,11 @@ READ_IN_SOURCES = {
     " valid: current time 2020-01-01T00:00:00Z is before 2026-11-21T09:05:29Z": Kind.CERTIFICATE_DATES,
     "tls: failed to verify certificate: x509: certificate is valid for 10.5.0.11, not 10.5.0.12": Kind.WRONG_NAME,
     "Error while dialing: dial tcp 10.5.0.11:50000: i/o timeout": Kind.UNREACHABLE,
-    "read tcp 10.5.0.1:1->10.5.0.11:50000: read: connection reset by peer": Kind.REFUSED,
+    "read tcp 10.5.0.1:1->10.5.0.11:50000: read: connection reset by peer": Kind.CUT_OFF,
+    "rpc error: code = Unavailable desc = error reading from server: EOF": Kind.CUT_OFF,
+    "rpc error: code = FailedPrecondition desc = another apply configuration is in progress": Kind.BUSY,
+    'desc = "transport: authentication handshake failed: remote error: tls: expired certificate"':
+        Kind.CERTIFICATE_DATES,
     "rpc error: code = DeadlineExceeded desc = context deadline exceeded": Kind.TIMED_OUT,
     "something new": Kind.UNKNOWN,
 }  # fmt: skip

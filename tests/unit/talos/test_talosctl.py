@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from bootstrap.host.secret import Secret
-from talos.client import Condition, Disk, EtcdMember, Link, MachineStatus, ServiceState, Talosctl
+from talos.client import Talosctl
 from talos.errors import Kind, TalosError
+from talos.resources import Condition, Disk, EtcdMember, Link, MachineStatus, ServiceState
 from tests.unit.talos.recorded import Replay
 
 Replaying = Callable[[str], tuple[Talosctl, Replay]]
@@ -81,9 +82,10 @@ def test_machine_status(replay: Replaying) -> None:
 
 def test_disks_in_maintenance_mode(replay: Replaying) -> None:
     talosctl, runner = replay("01-maintenance-get-disks-json")
-    assert [disk for disk in talosctl.disks(NODE, None) if disk.writable] == [
-        Disk("/dev/vda", 10737418240, "virtio", model="", serial="", writable=True)
-    ]
+    (disk,) = (disk for disk in talosctl.disks(NODE, None) if disk.writable)
+    links = disk.symlinks
+    assert disk == Disk("/dev/vda", 10737418240, "virtio", "", "", writable=True, rotational=True, symlinks=links)
+    assert all(link.startswith("/dev/disk/") for link in links)
     assert words(runner) == "get disks --output=json --insecure --nodes=10.5.0.11"
 
 
