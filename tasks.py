@@ -18,6 +18,7 @@ from bootstrap.host.settings import (
     CACHE,
     CLUSTER,
     DRY_RUN,
+    FORCE_CONFLICTS,
     FROM,
     LIVE,
     ONLY,
@@ -127,6 +128,16 @@ def _load(name: str) -> Cluster:
     return load(_root(), name)
 
 
+# The help of a flag that several commands have.
+_REHEARSAL = {"rehearsal": "of the cluster's rehearsals"}
+
+
+def _as_virtual(cluster: Cluster) -> Cluster:
+    from rehearsal.rehearsed import rehearsed
+
+    return cluster if cluster.virtual else rehearsed(cluster)
+
+
 def _enter_lab(cluster: Cluster) -> Inside | None:
     """For a virtual cluster: inside its lab what is there, outside never returns; None for real machines."""
     from rehearsal.entry import bring_up, is_inside, look_around
@@ -194,14 +205,14 @@ def _confirm(cluster: Cluster, *, yes: bool) -> None:  # an invoke flag passed o
         raise InputError("not confirmed; nothing was changed")
 
 
-def _run(word: str, settings: Configuration, **options: Any) -> None:
+def _run(word: str, settings: Configuration, cluster: Cluster | None = None, **options: Any) -> None:
     from bootstrap.host.errors import ExitCode, InputError
     from bootstrap.host.streams import leave
     from phases.session import Request, check, check_journal, run
 
     if settings[LIVE] and not settings[DRY_RUN]:
         raise InputError("--live looks at the world for a plan, and none is asked for", remedy="add --dry-run")
-    cluster = _load(settings[CLUSTER])
+    cluster = cluster or _load(settings[CLUSTER])
     words = sys.argv[sys.argv.index(word) :] if word in sys.argv else [word]
     command = " ".join(["./invoke", *(word for word in words if word not in _ONCE)])
     request = Request(
@@ -214,6 +225,7 @@ def _run(word: str, settings: Configuration, **options: Any) -> None:
         rebuild_journal=settings[REBUILD_JOURNAL],
         accept_changed_plan=settings[ACCEPT_CHANGED_PLAN],
         strict_budgets=settings[STRICT_BUDGETS],
+        forced=frozenset(_split(settings[FORCE_CONFLICTS])),
         **options,
     )
     check(request)
@@ -234,7 +246,18 @@ def _run(word: str, settings: Configuration, **options: Any) -> None:
     name="bootstrap",
     positional=[],
     help=_help(
-        CLUSTER, ONLY, FROM, SKIP, OUTPUT, YES, DRY_RUN, LIVE, REBUILD_JOURNAL, ACCEPT_CHANGED_PLAN, STRICT_BUDGETS
+        CLUSTER,
+        ONLY,
+        FROM,
+        SKIP,
+        OUTPUT,
+        YES,
+        DRY_RUN,
+        LIVE,
+        REBUILD_JOURNAL,
+        ACCEPT_CHANGED_PLAN,
+        FORCE_CONFLICTS,
+        STRICT_BUDGETS,
     ),
 )
 @_edge
@@ -250,6 +273,7 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
     live: bool = False,
     rebuild_journal: bool = False,
     accept_changed_plan: bool = False,
+    force_conflicts: str = "",
     strict_budgets: bool = False,
 ) -> None:
     """From machines that booted Talos to a cluster that Flux runs, with proof."""
@@ -264,9 +288,51 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
         live=live,
         rebuild_journal=rebuild_journal,
         accept_changed_plan=accept_changed_plan,
+        force_conflicts=force_conflicts,
         strict_budgets=strict_budgets,
     )
     _run("bootstrap", settings, only=_split(settings[ONLY]), start=settings[FROM], skip=_split(settings[SKIP]))
+
+
+@task(
+    name="rehearse",
+    positional=[],
+    help={
+        **_help(CLUSTER, ONLY, OUTPUT),
+        "nodes": "how many virtual machines, where the computer is small; all by default",
+        "fault": "an accident to rehearse with",
+        "list-faults": "only say which accidents there are",
+        "keep": "leave the lab up at the end",
+    },
+)
+@_edge
+def rehearse_cluster(  # noqa: PLR0917 # the flags of the command
+    _: Context,
+    cluster: str = "",
+    only: str = "",
+    nodes: int = 0,
+    fault: str = "",
+    list_faults: bool = False,
+    keep: bool = False,
+    output: str = "",
+) -> None:
+    """The bootstrap of a real cluster on virtual machines, with its own files, addresses and names."""
+    from rehearsal.catalogue import as_table
+    from rehearsal.entry import is_inside
+    from rehearsal.rehearse import Place, rehearse
+    from rehearsal.rehearsed import rehearsed
+
+    if list_faults:
+        sys.stdout.write(as_table())
+        return
+    settings = _settings(cluster=cluster, only=only, output=output)
+    made = rehearsed(_load(settings[CLUSTER]), nodes)
+    if is_inside():
+        _run("rehearse", settings, made, only=_split(settings[ONLY]))
+        return
+    place = Place(settings[ROOT], settings[CACHE], _runner(), _reporter())
+    if code := rehearse(place, made, _again(), fault=fault, keep=keep):
+        raise Exit(code=code)
 
 
 @task(name="handover", positional=[], help=_help(CLUSTER, OUTPUT))
@@ -277,30 +343,43 @@ def judge_handover(_: Context, cluster: str = "", output: str = "") -> None:
     _run("handover", _settings(cluster=cluster, output=output, yes=True), only=["handover"])
 
 
-@task(name="status", help=_help(CLUSTER, OUTPUT))
+@task(name="status", help={**_help(CLUSTER, OUTPUT), **_REHEARSAL})
 @_edge
-def show_status(_: Context, cluster: str = "", output: str = "") -> None:
+def show_status(_: Context, cluster: str = "", output: str = "", rehearsal: bool = False) -> None:
     """What the last run left, and what the next would do."""
     from phases.session import Request
     from phases.status import show
 
     settings = _settings(cluster=cluster, output=output)
     found = _load(settings[CLUSTER])
-    command = f"./invoke bootstrap --cluster {found.name}"
+    found = _as_virtual(found) if rehearsal else found
+    command = f"./invoke {'rehearse' if rehearsal else 'bootstrap'} --cluster {found.name}"
     show(Request(settings[ROOT], settings[CACHE], found, command, output=settings[OUTPUT]))
 
 
 @task(
     name="report",
-    help={**_help(CLUSTER), "run": "its id; by default the latest that has a report", "format": "md, junit or html"},
+    help={
+        **_help(CLUSTER),
+        **_REHEARSAL,
+        "run": "its id; by default the latest that has a report",
+        "format": "md, junit or html",
+    },
 )
 @_edge
-def show_report(_: Context, cluster: str = "", run: str = "", format: str = "md") -> None:  # noqa: A002 # a flag's name
+def show_report(
+    _: Context,
+    cluster: str = "",
+    run: str = "",
+    format: str = "md",  # noqa: A002 # a flag's name
+    rehearsal: bool = False,
+) -> None:
     """Print the report of a run."""
     from bootstrap.views.schema import again
+    from phases.world import state_folder
 
     found = _load(_settings(cluster=cluster)[CLUSTER])
-    sys.stdout.write(again(_root() / ".firstlight" / found.name / "runs", run, format))
+    sys.stdout.write(again(state_folder(_root(), found.name, rehearsal=rehearsal) / "runs", run, format))
 
 
 @task(name="config", help=_help(CLUSTER, OUTPUT))
@@ -315,20 +394,24 @@ def show_settings(_: Context, cluster: str = "", output: str = "") -> None:
     sys.stdout.write(as_json(settings) if settings[OUTPUT] == "json" else as_table(settings))
 
 
-@task(name="completion")
+@task(name="completion", help={"shell": "bash, zsh or fish"})
 @_edge
-def print_completion(_: Context) -> None:
-    """Print a script for bash that completes tasks, flags, clusters, phases and steps."""
+def print_completion(_: Context, shell: str = "bash") -> None:
+    """Print a script for a shell that completes tasks, flags, clusters, phases and steps."""
     from bootstrap.engine.selection import names as names_of
-    from bootstrap.views.completion import bash_script
+    from bootstrap.host.errors import InputError
+    from bootstrap.host.names import nearest
+    from bootstrap.views.completion import SHELLS, script
     from inventory.loader import names
     from phases.session import Request, outline
 
+    if shell not in SHELLS:
+        raise InputError(f'there is no completion for "{shell}"', cause=nearest(shell, SHELLS))
     clusters = names(_root())
     # The steps have the same names for every cluster.
     steps = names_of(outline(Request(_root(), _cache(), _load(clusters[0]), ""))) if clusters else ()
     values = {CLUSTER.flag: clusters, ONLY.flag: steps, FROM.flag: steps, SKIP.flag: steps}
-    sys.stdout.write(bash_script(values))
+    sys.stdout.write(script(shell, values))
 
 
 @task(name="docs")
@@ -367,9 +450,15 @@ def check_quality(_: Context) -> None:
     lint(_root(), Path(sys.executable), _runner(), _reporter(), os.environ)
 
 
-@task(name="test", help={"names": "files or folders below tests/, separated by commas; all by default"})
+@task(
+    name="test",
+    help={
+        "names": "files or folders below tests/, separated by commas; all by default",
+        "all": "also the rehearsals of whole clusters, which take hours without KVM",
+    },
+)
 @_edge
-def run_tests(_: Context, names: str = "") -> None:
+def run_tests(_: Context, names: str = "", all: bool = False) -> None:  # noqa: A002 # the flag's name
     """Run every test, the lab's included; what a test needs is installed and built before."""
     from bootstrap.host.packages import Need, SystemPackages, this_system
     from bootstrap.host.programs import names_for
@@ -380,7 +469,14 @@ def run_tests(_: Context, names: str = "") -> None:
     Toolbox(_root(), _cache(), runner, report, os.environ.get("PATH", "")).ensure(names_for())
     # pytest takes this process over, so that its last line is ours as well.
     # One worker has all of a file: there is one lab.
-    arguments = ["-n", "2", "--dist", "loadfile", *(str(_root() / "tests" / name) for name in _split(names))]
+    arguments = [
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        *(["--all"] if all else []),
+        *(str(_root() / "tests" / name) for name in _split(names)),
+    ]
     os.chdir(_root())
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 # argv is a list, no shell
 
@@ -392,7 +488,8 @@ def lab_up(_: Context, cluster: str = "") -> None:
     from rehearsal.entry import bring_up
 
     report = _reporter()
-    bring_up(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER] or "lab"), _runner(), report)
+    found = _as_virtual(_load(_settings(cluster=cluster)[CLUSTER] or "lab"))
+    bring_up(_root(), _cache(), found, _runner(), report)
     report("the lab is up; ./invoke lab.down ends it")
 
 
@@ -448,7 +545,14 @@ def lab_load(_: Context, name: str) -> None:
     Lab(_cache()).ask("load", name=name)
 
 
-@task(name="fault", help={"name": "reset, link-down, registry-down or clock", "seconds": "how far the clock is ahead"})
+@task(
+    name="fault",
+    help={
+        "name": "one that ./invoke rehearse --list-faults lists",
+        "machine": "which one, from 0",
+        "seconds": "how far a clock is ahead, or how often a machine is reset",
+    },
+)
 @_edge
 def lab_fault(_: Context, name: str, machine: int = 0, seconds: float = 0.0) -> None:
     """Let an accident happen to the lab."""
@@ -464,6 +568,36 @@ def lab_mend(_: Context, name: str, machine: int = 0) -> None:
     from rehearsal.lab import Lab
 
     sys.stdout.write(f"felt {Lab(_cache()).ask('mend', name=name, machine=machine)} times\n")
+
+
+@task(name="render", help={**_help(CLUSTER), "node": "one of its nodes; all by default"})
+@_edge
+def talos_render(_: Context, cluster: str = "", node: str = "") -> None:
+    """Print machine configurations with references in place of secrets."""
+    from phases.configurations import print_configurations
+
+    print_configurations(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER]), node)
+
+
+@task(name="secrets", help=_help(CLUSTER))
+@_edge
+def talos_secrets(_: Context, cluster: str = "") -> None:
+    """Make a cluster's secrets bundle, once, and store it with its secret provider."""
+    from phases.bundles import create
+
+    create(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER]))
+
+
+@task(name="discover", help={**_help(CLUSTER), "write": "change inventory and patches, instead of showing how"})
+@_edge
+def talos_discover(_: Context, cluster: str = "", write: bool = False) -> None:
+    """Ask machines in maintenance mode for what the inventory marks unverified, and show the difference."""
+    from phases.discovery import discover
+
+    found = _load(_settings(cluster=cluster)[CLUSTER])
+    _enter_lab(found)
+    if code := discover(_root(), _cache(), found, write=write):
+        raise Exit(code=int(code))
 
 
 @task(name="values", help={**_help(CLUSTER), "release": "a HelmRelease of its tree"})
@@ -484,6 +618,26 @@ def core_releases(_: Context, cluster: str = "") -> None:
     print_releases(_root(), _cache(), _load(_settings(cluster=cluster)[CLUSTER]).name)
 
 
+@task(name="expect", help=_help(CLUSTER))
+@_edge
+def expect_definitions(_: Context, cluster: str = "") -> None:
+    """Write down which definitions the charts of a cluster bring, for review."""
+    from phases.expect import expect
+    from phases.session import Request
+    from rehearsal import without_machines
+
+    settings = _settings(cluster=cluster)
+    found = _load(settings[CLUSTER])
+    request = Request(settings[ROOT], settings[CACHE], found, f"./invoke crds.expect --cluster {found.name}")
+    if not found.virtual:
+        expect(request)
+        return
+    if not without_machines.is_inside():
+        without_machines.enter(request.root, request.cache, found, _runner(), _reporter(), command=_again())
+    with without_machines.internet(_reporter()):
+        expect(request)
+
+
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
@@ -491,6 +645,7 @@ def _split(names: str) -> list[str]:
 namespace = Collection(
     bootstrap_cluster,
     judge_handover,
+    rehearse_cluster,
     show_status,
     show_report,
     show_settings,
@@ -501,6 +656,8 @@ namespace = Collection(
     run_tests,
 )
 namespace.add_collection(Collection("core", core_values, core_releases))
+namespace.add_collection(Collection("talos", talos_discover, talos_render, talos_secrets))
+namespace.add_collection(Collection("crds", expect_definitions))
 namespace.add_collection(
     Collection("lab", lab_up, lab_down, lab_status, lab_shell, lab_save, lab_load, lab_fault, lab_mend)
 )

@@ -20,8 +20,8 @@ from bootstrap.host import yaml_io
 from bootstrap.host.clock import SystemClock
 from bootstrap.host.objects import Object, objects, sequence, text
 from kube.watching import SAFETY_SECONDS
-from phases.controlplane import API_INTERVAL, SLOWEST_API_LOOK, STEADY
-from phases.preflight import MACHINE_INTERVAL, SLOWEST_MACHINE_LOOK
+from phases.controlplane import API_INTERVAL, STEADY
+from phases.machines import MACHINE_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -56,8 +56,8 @@ class Seen:
 
 # The intervals are those of the phases themselves.
 SEEN: Final = {
-    "machine": Seen(MACHINE_INTERVAL, SLOWEST_MACHINE_LOOK),
-    "api": Seen(API_INTERVAL, SLOWEST_API_LOOK, STEADY),
+    "machine": Seen(MACHINE_INTERVAL),
+    "api": Seen(API_INTERVAL, times=STEADY),
     "watch": Seen(SAFETY_SECONDS, watched=True),
 }
 

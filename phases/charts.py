@@ -13,7 +13,7 @@ from gitops.releases import release, write_core
 from kube import helm
 from kube.helmfile import Helmfile
 from phases import sources
-from phases.refs import CHARTS, CORE_FOLDER, CORE_RELEASES, FILES
+from phases.refs import CHARTS, CORE_FOLDER, FILES, core_releases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,8 +108,8 @@ def _render_probe(world: World, ctx: Context) -> Found[None, None]:
             "a core release cannot be rendered", problems=(problem,), remedy="check chart, version and values"
         )
     count = sum(line.startswith(b"kind:") for line in rendered.splitlines())
-    found = "; ".join(_made_of(world, ctx, one.name) for one in CORE_RELEASES)
-    return Done(f"{len(CORE_RELEASES)} releases with {count} objects; {found}", None)
+    made_of = [_made_of(world, ctx, one.name) for one in core_releases(ctx.value(FILES))]
+    return Done(f"{len(made_of)} releases with {count} objects; {'; '.join(made_of)}", None)
 
 
 def _made_of(world: World, ctx: Context, name: str) -> str:

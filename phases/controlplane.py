@@ -1,4 +1,4 @@
-"""The steps that start the control plane: etcd, once in a cluster's life, and the Kubernetes API of every node."""
+"""The step that reaches the Kubernetes API of every control plane, and the private kubeconfig."""
 
 from __future__ import annotations
 
@@ -7,171 +7,54 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Action, Changes, Context, Done, Foreseen, Found, KillSafety, Observation, Step, ToDo
-from bootstrap.engine.retry import row_of
-from bootstrap.engine.retry_table import Again
 from bootstrap.engine.step import Gate
 from bootstrap.host import yaml_io
 from bootstrap.host.files import write_atomically
 from bootstrap.host.objects import objects, text
 from bootstrap.host.secret import Secret
-from phases import foresight, sources
-from phases.preflight import MACHINE_INTERVAL, SLOWEST_MACHINE_LOOK
-from phases.refs import API, ETCD, INSTALL, SECRETS
+from phases import foresight, machines, sources
+from phases.refs import API, ETCD, SECRETS
 from phases.world import Access, Credentials, World
 from talos import identity
-from talos.errors import Kind, TalosError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bootstrap.engine.step import AnyStep
     from inventory.model import Node
-    from talos.client import ServiceState
+    from kube.cluster import Look
 
-# Pulling etcd's image and starting it: 6 s after the image is there, a slow registry included.
-ETCD_SECONDS: Final = 300.0
 # Three images, four processes: 100 to 140 s under emulation.
 API_SECONDS: Final = 400.0
-# Time sync and CRI come up within 20 s of a boot; NTP through a slow firewall takes longer.
-BOOTSTRAPPABLE_SECONDS: Final = 180.0
 # A fresh API server answers, restarts its informers and answers again: three looks in a row.
 STEADY: Final = 3
-# Seconds between two looks at the Kubernetes API, first and later; a look asks each machine once, and
-# four attempts a second are what a machine should have to bear.
+# Seconds between two looks at the Kubernetes API; a look asks each machine once, and four attempts a second are what
+# a machine should have to bear.
 API_INTERVAL: Final = 0.25
-SLOWEST_API_LOOK: Final = 0.5
-# What Talos writes when it takes a bootstrap (v1.11.5, pkg/system/services/etcd.go); a reboot takes both away, the
-# line and the intent. `Preparing` alone says nothing: it is also how etcd waits to be bootstrapped.
-BOOTSTRAP_TAKEN: Final = "service[etcd](Finished): Bootstrap requested"
 
 
-def steps(world: World) -> tuple[AnyStep, ...]:
-    """The steps, in their order."""
-    return (
-        Step(
-            name=ETCD.name,
-            title="Start etcd on the bootstrap node",
-            probe=partial(_etcd_probe, world),
-            foresee=lambda _: Foreseen("not bootstrapped", None, known_after=INSTALL.name),
-            actions=partial(_etcd_actions, world),
-            gate=partial(_etcd_gate, world),
-            needs=(SECRETS.name, INSTALL.name),
-            inputs=sources.inventory(world.cluster),
-        ),
-        Step(
-            name=API.name,
-            title="Reach the Kubernetes API of every control plane",
-            probe=partial(_api_probe, world),
-            foresee=lambda _: Foreseen(None, foresight.access(world), known_after=ETCD.name),
-            actions=partial(_api_actions, world),
-            gate=partial(_api_gate, world),
-            needs=(SECRETS.name, ETCD.name),
-            inputs=sources.inventory(world.cluster),
-        ),
+def step(world: World) -> Step[None, Access]:
+    """The step `api`."""
+    return Step(
+        name=API.name,
+        title="Reach the Kubernetes API of every control plane",
+        probe=partial(_probe, world),
+        foresee=lambda _: Foreseen(None, foresight.access(world), known_after=ETCD.name),
+        actions=partial(_actions, world),
+        gate=partial(_gate, world),
+        needs=(SECRETS.name, ETCD.name),
+        inputs=sources.inventory(world.cluster),
     )
 
 
-def _etcd_probe(world: World, ctx: Context) -> Found[str, None]:
-    node = world.cluster.bootstrap
-    try:
-        service = world.talosctl.services(str(node.address), ctx.value(SECRETS).talosconfig).get("etcd")
-        if service and service.healthy:
-            return Done(f"etcd on {node.name} is {service.state} and healthy", None)
-        taken = _is_taken(world, str(node.address), ctx.value(SECRETS).talosconfig)
-    except TalosError as error:
-        return ToDo(str(error), f"etcd on {node.name} cannot be asked yet: {error}")
-    seen = _service_text(service)
-    return ToDo("" if taken else seen, f"etcd on {node.name}: {'bootstrapped, ' if taken else ''}{seen}")
-
-
-def _is_taken(world: World, address: str, talosconfig: Secret) -> bool:
-    """Whether a node has taken a bootstrap since it booted."""
-    return BOOTSTRAP_TAKEN in world.talosctl.kernel_log(address, talosconfig)
-
-
-def _etcd_actions(world: World, ctx: Context, seen: str) -> Sequence[Action]:
-    """What was seen of etcd, empty when it was bootstrapped and only has to come up."""
-    if not seen:
-        return []
-    node = world.cluster.bootstrap
-    address, talosconfig = str(node.address), ctx.value(SECRETS).talosconfig
-
-    def send(inner: Context) -> None:
-        inner.wait(
-            Gate(
-                description=f"{node.name} to take the bootstrap",
-                check=lambda _: _try_bootstrap(world, address, talosconfig),
-                interval=MACHINE_INTERVAL,
-                slowest=SLOWEST_MACHINE_LOOK,
-                timeout=BOOTSTRAPPABLE_SECONDS,
-                remedy=f"check that {', '.join(world.cluster.networks.time_servers)} answers {node.name}",
-            )
-        )
-
-    return [
-        Action(
-            description=f"bootstrap etcd on {node.name}",
-            reason=f"etcd there is {seen}",
-            run=send,
-            recognised_by="etcd is healthy there and has the node as its member",
-            changes=Changes.MACHINES,
-            # The pinned node itself refuses a second one as soon as its data directory has content.
-            kill_safety=KillSafety.ONCE,
-        )
-    ]
-
-
-def _try_bootstrap(world: World, address: str, talosconfig: Secret) -> Observation[None]:
-    try:
-        # An answer that was lost is not asked for again: a second bootstrap is taken as well, until etcd has data.
-        if _is_taken(world, address, talosconfig):
-            return Observation(holds=True, seen="taken before")
-        world.talosctl.bootstrap(address, talosconfig)
-    except TalosError as error:
-        if error.kind is Kind.ALREADY_EXISTS:
-            return Observation(holds=True, seen="etcd has data there already")
-        if row_of(error).again is not Again.NEVER:
-            return Observation(holds=False, seen=str(error))
-        raise
-    return Observation(holds=True, seen="taken")
-
-
-def _etcd_gate(world: World, ctx: Context) -> Gate[None]:
-    node = world.cluster.bootstrap
-    talosconfig = ctx.value(SECRETS).talosconfig
-
-    def check(_: Context) -> Observation[None]:
-        service = world.talosctl.services(str(node.address), talosconfig).get("etcd")
-        if not service or not service.healthy:
-            return Observation(holds=False, seen=_service_text(service))
-        members = world.talosctl.etcd_members(str(node.address), talosconfig)
-        names = ", ".join(f"{member.hostname}{' (learner)' if member.learner else ''}" for member in members)
-        return Observation(any(member.hostname == node.name for member in members), f"healthy, members: {names}")
-
-    return Gate(
-        description=f"etcd on {node.name} to be healthy",
-        check=check,
-        interval=MACHINE_INTERVAL,
-        slowest=SLOWEST_MACHINE_LOOK,
-        timeout=ETCD_SECONDS,
-    )
-
-
-def _service_text(service: ServiceState | None) -> str:
-    if service is None:
-        return "not known to the machine yet"
-    return f"{service.state}: {service.event}" if service.event else service.state
-
-
-def _api_probe(world: World, ctx: Context) -> Found[None, Access]:
-    seen = [_ready(world, ctx, node) for node in world.cluster.control_planes]
+def _probe(world: World, ctx: Context) -> Found[None, Access]:
+    ready, seen = _look(world, ctx)
     written = all(path.exists() for path in (world.kubeconfig, world.talosconfig))
-    if written and all(ready for ready, _ in seen):
-        return Done("; ".join(line for _, line in seen), _access(world, ctx))
-    return ToDo(None, "; ".join(line for _, line in seen))
+    if written and ready:
+        return Done(seen, _access(world, ctx))
+    return ToDo(None, seen)
 
 
-def _api_actions(world: World, ctx: Context, _facts: None) -> Sequence[Action]:
+def _actions(world: World, ctx: Context, _facts: None) -> Sequence[Action]:
     credentials = ctx.value(SECRETS)
 
     def write(_: Context) -> None:
@@ -190,31 +73,35 @@ def _api_actions(world: World, ctx: Context, _facts: None) -> Sequence[Action]:
     ]
 
 
-def _api_gate(world: World, _ctx: Context) -> Gate[Access]:
-    def check(inner: Context) -> Observation[Access]:
-        seen = [_ready(world, inner, node) for node in world.cluster.control_planes]
-        return Observation(all(ready for ready, _ in seen), "; ".join(line for _, line in seen))
-
+def _gate(world: World, _ctx: Context) -> Gate[Access]:
     return Gate(
         description="the Kubernetes API of every control plane to be ready",
-        check=check,
+        check=lambda inner: Observation(*_look(world, inner)),
         times=STEADY,
         interval=API_INTERVAL,
-        slowest=SLOWEST_API_LOOK,
         timeout=API_SECONDS,
     )
 
 
-def _ready(world: World, ctx: Context, node: Node) -> tuple[bool, str]:
-    api = world.connect(kubeconfig(world, ctx.value(SECRETS)), server=identity.server(node.address))
-    try:
-        with ctx.outside("request"):
+def _look(world: World, ctx: Context) -> tuple[bool, str]:
+    """Whether each API server is ready, asked at its node's own address, and what they said."""
+    access = kubeconfig(world, ctx.value(SECRETS))
+
+    def ask(node: Node) -> tuple[Look, str]:
+        api = world.connect(access, server=identity.server(node.address))
+        try:
             seen = api.ready()
-            if seen.holds:
-                ctx.identify("kube-system UID", api.identity())
-    finally:
-        api.close()
-    return seen.holds, f"{node.name}: {seen.seen}"
+            return seen, api.identity() if seen.holds else ""
+        finally:
+            api.close()
+
+    with ctx.outside("request"):
+        answers = machines.at_once(machines.present_control_planes(world.cluster), ask)
+    for _, uid in answers.values():
+        if uid:
+            ctx.identify("kube-system UID", uid)
+    seen = machines.joined(f"{name}: {look.seen}" for name, (look, _) in answers.items())
+    return all(look.holds for look, _ in answers.values()), seen
 
 
 def _access(world: World, ctx: Context) -> Access:

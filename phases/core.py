@@ -18,6 +18,7 @@ from bootstrap.engine import (
     KillSafety,
     Observation,
     Phase,
+    Skip,
     Step,
     ToDo,
 )
@@ -33,7 +34,20 @@ from kube.rollout import both, daemon_set_ready, deployment_ready, nodes_ready
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
 from phases.charts import helmfile
-from phases.refs import API, BASELINE, CORE_FOLDER, CORE_RELEASES, DEFINITIONS, FILES, LAST, NODES, RESOURCES, SECRETS
+from phases.refs import (
+    API,
+    BASELINE,
+    CORE_FOLDER,
+    CORE_RELEASES,
+    DEFINITIONS,
+    FILES,
+    LAST,
+    NETWORK,
+    NODES,
+    RESOURCES,
+    SECRETS,
+    core_releases,
+)
 from phases.refs import CoreRelease as Core
 
 if TYPE_CHECKING:
@@ -88,7 +102,7 @@ def _release_step(world: World, one: Core) -> Step[str, None]:
         probe=partial(_release_probe, world, one),
         actions=partial(_release_actions, world, one),
         gate=partial(_release_gate, world, one),
-        foresee=lambda _: Foreseen("", None, known_after=API.name),
+        foresee=partial(_release_foreseen, one),
         needs=(*_COMMON, *one.needs),
         inputs=(*sources.HELMFILES, *sources.tree(world.cluster)),
     )
@@ -105,7 +119,19 @@ def _last(world: World) -> Step[str, None]:
 _COMMON: Final = (FILES.name, CORE_FOLDER.name, API.name, NODES.name, RESOURCES.name, DEFINITIONS.name)
 
 
+# Why a release that only other clusters have is not looked for.
+_ABSENT: Final = "the tree has no such HelmRelease"
+
+
+def _release_foreseen(one: Core, ctx: Context) -> Foreseen[str, None]:
+    if one not in core_releases(ctx.value(FILES)):
+        return Foreseen("", None, done=True, summary=_ABSENT)
+    return Foreseen("", None, known_after=API.name)
+
+
 def _release_probe(world: World, one: Core, ctx: Context) -> Found[str, None]:
+    if one not in core_releases(ctx.value(FILES)):
+        return Skip(_ABSENT, None)
     api = ctx.value(API).api
     with ctx.outside("request"):
         found = helm.latest(api, one.name, one.namespace)
@@ -177,27 +203,23 @@ def _release_gate(world: World, one: Core, ctx: Context) -> Gate[None]:
 
 def _sources(one: Core) -> tuple[Source, ...]:
     """What the look at a release reads, pods left out: they only explain what is slow."""
-    match one.name:
-        case "cilium":
-            return (DAEMON_SET, one.namespace), (DEPLOYMENT, one.namespace), (NODE, "")
-        case "coredns" | "flux-operator":
-            return ((DEPLOYMENT, one.namespace),)
-        case _:
-            return ((handover.FLUX_INSTANCE, one.namespace),)
+    read = (
+        ((DAEMON_SET, one.namespace), one.daemon_sets),
+        ((DEPLOYMENT, one.namespace), one.deployments),
+        ((NODE, ""), one is NETWORK),
+        ((handover.FLUX_INSTANCE, one.namespace), one is LAST),
+    )
+    return tuple(source for source, wanted in read if wanted)
 
 
 def _look(world: World, one: Core, api: Reading, ctx: Context) -> Look:
-    match one.name:
-        case "cilium":
-            return both(
-                daemon_set_ready(api, one.namespace, "cilium"),
-                deployment_ready(api, one.namespace, "cilium-operator"),
-                nodes_ready(api, [node.name for node in world.cluster.nodes]),
-            )
-        case "coredns" | "flux-operator":
-            return deployment_ready(api, one.namespace, one.name)
-        case _:
-            return handover.instance_ready(api, flux_version(ctx.value(FILES)))
+    looks = [daemon_set_ready(api, one.namespace, name) for name in one.daemon_sets]
+    looks += [deployment_ready(api, one.namespace, name) for name in one.deployments]
+    if one is NETWORK:
+        looks.append(nodes_ready(api, [node.name for node in world.cluster.nodes if not node.absent]))
+    if one is LAST:
+        looks.append(handover.instance_ready(api, flux_version(ctx.value(FILES))))
+    return both(*looks)
 
 
 def flux_version(tree: Tree) -> str:

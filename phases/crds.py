@@ -5,23 +5,39 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Action, Context, Done, Foreseen, Found, KillSafety, Observation, Phase, Step, ToDo
+from bootstrap.engine import (
+    Action,
+    Conflict,
+    Context,
+    Done,
+    Foreseen,
+    Found,
+    KillSafety,
+    Observation,
+    Phase,
+    Step,
+    ToDo,
+)
 from bootstrap.engine.step import Gate
+from bootstrap.host.errors import Problem
 from bootstrap.host.objects import Object, name_of
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION, Standing, describe
-from kube.crds import established, extract
+from kube.crds import established, extract, served
+from kube.errors import KubeError, KubeErrorKind
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
 from phases.charts import helmfile
-from phases.refs import API, CORE_FOLDER, DEFINITIONS, EXTRACT
+from phases.definitions import HELMFILE, judge, refuse, refuse_unknown
+from phases.refs import API, CORE_FOLDER, DEFINITIONS, EXTRACT, FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from kube.cluster import Cluster, Look
     from phases.world import World
 
-# One API server establishes at once, several after 5 s; the rest is a busy machine.
-ESTABLISHED_SECONDS: Final = 60.0
+# One API server establishes at once, several after 5 s; one that is emulated takes a second for each definition.
+ESTABLISHED_SECONDS: Final = 180.0
 
 
 def phase(world: World) -> Phase:
@@ -38,9 +54,9 @@ def phase(world: World) -> Phase:
                 name=EXTRACT.name,
                 title="Extract definitions from the charts",
                 probe=partial(_extract, world),
-                needs=(CORE_FOLDER.name,),
+                needs=(CORE_FOLDER.name, FILES.name),
                 early=True,
-                inputs=(*sources.HELMFILES, *sources.tree(world.cluster)),
+                inputs=(*sources.HELMFILES, *sources.DEFINITIONS, *sources.tree(world.cluster)),
             ),
             Step(
                 name=DEFINITIONS.name,
@@ -57,37 +73,73 @@ def phase(world: World) -> Phase:
 
 
 def _extract(world: World, ctx: Context) -> Found[None, tuple[Object, ...]]:
-    file = helmfile(world, ctx.value(CORE_FOLDER), "00-crds.yaml", kubeconfig=None)
+    file = helmfile(world, ctx.value(CORE_FOLDER), HELMFILE, kubeconfig=None)
     found = tuple(extract(file, world.programs["yq"]))
-    return Done(f"{len(found)} definitions", found)
+    refuse_unknown(world.forced, found)
+    refuse(judge(world.root, world.cluster.name, ctx.value(FILES), found))
+    return Done(f"{len(found)} definitions, as expected", found)
 
 
-def _probe(_world: World, ctx: Context) -> Found[tuple[str, ...], None]:
+def _probe(world: World, ctx: Context) -> Found[tuple[str, ...], None]:
     definitions = ctx.value(EXTRACT)
     api = ctx.value(API).api
     with ctx.outside("request"):
         compared = api.compare(definitions)
-        look = established(api, [name_of(item) for item in definitions])
+        look = _settled(api, definitions, [one.live for one in compared if one.live])
+        changed = [item for item, one in zip(definitions, compared, strict=True) if one.standing is Standing.DIFFERENT]
+        contested = _contested(api, [item for item in changed if name_of(item) not in world.forced])
     pending = tuple(one.reference.name for one in compared if one.standing in {Standing.ABSENT, Standing.DIFFERENT})
+    if contested:
+        return contested
     if not pending and look.holds:
         return Done(look.seen, None)
     return ToDo(pending, f"to apply: {', '.join(pending) or 'none'}; {look.seen}")
+
+
+def _settled(api: Cluster, definitions: Sequence[Object], live: Iterable[Object]) -> Look:
+    """Whether all definitions are established and everything that they define is served."""
+    look = established(live, [name_of(item) for item in definitions])
+    if not look.holds:
+        return look
+    offered = served(api, definitions)
+    return Observation(offered.holds, f"{look.seen}, {offered.seen}")
+
+
+def _contested(api: Cluster, changed: Sequence[Object]) -> Conflict | None:
+    """Fields that other managers own and that an apply would change, as the server itself finds them."""
+    try:
+        api.dry_run(changed)
+    except KubeError as error:
+        if error.kind is not KubeErrorKind.CONFLICT:
+            raise
+        parts = error.parts or (error,)
+        return Conflict(
+            "other managers own fields of definitions that the charts set otherwise",
+            problems=tuple(Problem(f"{part.fact.removeprefix('cannot apply ')}: {part.cause}") for part in parts),
+            remedy="suspend who owns them; --force-conflicts takes the fields of the definitions that it names",
+        )
+    return None
 
 
 def _foreseen(ctx: Context) -> Foreseen[tuple[str, ...], None]:
     return Foreseen(tuple(name_of(item) for item in ctx.value(EXTRACT)), None, known_after=API.name)
 
 
-def _actions(_world: World, ctx: Context, pending: tuple[str, ...]) -> Sequence[Action]:
+def _actions(world: World, ctx: Context, pending: tuple[str, ...]) -> Sequence[Action]:
     definitions = [item for item in ctx.value(EXTRACT) if name_of(item) in pending]
 
     def apply(inner: Context) -> None:
+        api = inner.value(API).api
         with inner.outside("request"):
-            inner.value(API).api.apply(definitions)
+            api.apply([item for item in definitions if name_of(item) not in world.forced])
+            api.apply([item for item in definitions if name_of(item) in world.forced], force=True)
 
     def preview(inner: Context) -> str:
         with inner.outside("request"):
-            return "\n".join(map(describe, inner.value(API).api.compare(definitions)))
+            api = inner.value(API).api
+            ours = api.dry_run([item for item in definitions if name_of(item) not in world.forced])
+            taken = api.dry_run([item for item in definitions if name_of(item) in world.forced], force=True)
+        return "\n".join(map(describe, sorted([*ours, *taken], key=lambda one: one.reference)))
 
     if not definitions:
         return []
@@ -104,17 +156,18 @@ def _actions(_world: World, ctx: Context, pending: tuple[str, ...]) -> Sequence[
 
 
 def _gate(_world: World, ctx: Context) -> Gate[None]:
-    names = [name_of(item) for item in ctx.value(EXTRACT)]
+    definitions = ctx.value(EXTRACT)
     watched = Watched(lambda: ctx.value(API).api, (CUSTOM_RESOURCE_DEFINITION, ""))
 
     def check(_: Context) -> Observation[None]:
-        look = established(watched.now(), names)
+        look = _settled(ctx.value(API).api, definitions, watched.now().list_objects(CUSTOM_RESOURCE_DEFINITION))
         return Observation(look.holds, look.seen)
 
     return Gate(
-        description="every definition to be established",
+        description="every definition to be established and served",
         check=check,
-        interval=SAFETY_SECONDS,
+        # No watch tells of discovery, which follows a definition within a second.
+        slowest=SAFETY_SECONDS,
         timeout=ESTABLISHED_SECONDS,
         watch=watched.watch,
     )

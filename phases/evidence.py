@@ -21,6 +21,7 @@ from bootstrap.views.failure import failure_lines
 from bootstrap.views.text import one_line
 from kube.cluster import EVENT, NODE, POD
 from phases.controlplane import kubeconfig
+from phases.machines import present
 from phases.refs import SECRETS
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Gatherer:
         credentials = self._credentials
         if credentials is None:
             return
-        for node in self._world.cluster.nodes:
+        for node in present(self._world.cluster):
             yield Question(f"{node.name}/services.txt", partial(self._services, node, credentials))
             yield Question(f"{node.name}/dmesg.txt", partial(self._kernel, node, credentials))
         for name, render in (("nodes", _nodes), ("pods", _pods), ("events", _events), ("flux", _flux)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Never, cast
 from bootstrap.host.secret import Secret
 from phases.world import Access, Credentials
 from talos import bundle as bundles
+from talos import throwaway
 
 if TYPE_CHECKING:
     from kube.cluster import Cluster as KubernetesApi
@@ -18,13 +19,9 @@ class TouchedError(RuntimeError):
 
 
 def credentials(world: World) -> Credentials:
-    """Secrets as good as the real ones for whoever renders with them, made in memory and known to nobody.
-
-    Raises:
-        CommandError: talosctl failed.
-    """
+    """Secrets as good as the real ones for whoever renders with them, made in memory and known to nobody."""
     settings = world.cluster.secrets
-    bundle = bundles.read(Secret(bundles.generate(world.talosctl).reveal(), settings.talos_bundle.text))
+    bundle = bundles.read(throwaway.make(settings.talos_bundle.text))
     for secret in bundle.sensitive:
         world.redactor.add(secret)
     token = settings.connect_token

@@ -37,17 +37,20 @@ from kube.rollout import deployment_ready
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
 from phases.core import baseline_file, digest_key, flux_version
-from phases.refs import API, BASELINE, COMMIT, CORE_RELEASES, FILES, LAST, SECRETS
+from phases.refs import API, BASELINE, COMMIT, FILES, LAST, SECRETS, core_releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gitops.tree import Tree
     from kube.cluster import Look, Reading
     from kube.watching import Source
     from phases.world import World
 
 # Seconds; Flux pulls Git every minute, then builds, applies and waits for health.
 RECONCILE_SECONDS: Final = 400.0
+# Seconds; a child that its parent has just changed is reconciled anew within one or two, and is not Ready meanwhile.
+STABLE_SECONDS: Final = 3.0
 NEEDS: Final = (FILES.name, SECRETS.name, API.name, COMMIT.name, BASELINE.name, LAST.name)
 
 
@@ -61,6 +64,7 @@ class Criterion:
         awaited: completes "waiting for ...".
         look: sees whether it holds, in what the last parameter gives of the cluster.
         sources: what that look reads.
+        stable: seconds for which it must hold without a break, where it can flap.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Criterion:
     awaited: str
     look: Callable[[Context, Reading], Look]
     sources: tuple[Source, ...]
+    stable: float = 0.0
 
 
 def _criteria() -> tuple[Criterion, ...]:
@@ -89,7 +94,7 @@ def _criteria() -> tuple[Criterion, ...]:
         ),
         Criterion(
             "kustomizations", "every Kustomization is Ready at that commit", "every Kustomization to be ready",
-            _kustomizations, ((handover.KUSTOMIZATION, ""), (handover.HELM_RELEASE, "")),
+            _kustomizations, ((handover.KUSTOMIZATION, ""), (handover.HELM_RELEASE, "")), stable=STABLE_SECONDS,
         ),
         Criterion(
             "releases", "every HelmRelease is Ready", "every HelmRelease to be ready",
@@ -160,6 +165,7 @@ def _look_step(criterion: Criterion) -> Step[None, None]:
             check=check,
             interval=SAFETY_SECONDS,
             timeout=RECONCILE_SECONDS,
+            stable=criterion.stable,
             watch=watched.watch,
         )
 
@@ -192,7 +198,7 @@ def _manifests(world: World, ctx: Context) -> Found[None, None]:
 
 def _taken_over_probe(ctx: Context) -> Found[None, None]:
     with ctx.outside("request"):
-        look = _taken_over(ctx.value(API).api)
+        look = _taken_over(ctx.value(FILES), ctx.value(API).api)
     return Done(look.seen, None) if look.holds else ToDo(None, look.seen)
 
 
@@ -201,7 +207,7 @@ def _taken_over_gate(ctx: Context) -> Gate[None]:
     watched = Watched(lambda: ctx.value(API).api, (handover.HELM_RELEASE, ""))
 
     def check(_: Context) -> Observation[None]:
-        look = _taken_over(watched.now())
+        look = _taken_over(ctx.value(FILES), watched.now())
         return Observation(look.holds, look.seen)
 
     return Gate(
@@ -213,9 +219,9 @@ def _taken_over_gate(ctx: Context) -> Gate[None]:
     )
 
 
-def _taken_over(live: Reading) -> Look:
+def _taken_over(tree: Tree, live: Reading) -> Look:
     """Whether helm-controller made the latest revision of every core release."""
-    latest = {one.name: helm.latest(live, one.name, one.namespace) for one in CORE_RELEASES}
+    latest = {one.name: helm.latest(live, one.name, one.namespace) for one in core_releases(tree)}
     behind = [
         f"{name}: revision {found.revision} {found.status} by {found.deployed_by}" if found else f"{name} is gone"
         for name, found in latest.items()
@@ -252,7 +258,7 @@ def _judge(world: World, ctx: Context) -> tuple[list[str], tuple[Proof, ...]]:
     violations: list[str] = []
     proofs: list[Proof] = []
     noted = {one.name: one for one in ctx.value(BASELINE)}
-    for release in CORE_RELEASES:
+    for release in core_releases(ctx.value(FILES)):
         criterion = f"{release.name} was adopted unchanged"
         baseline = noted.get(release.name)
         if baseline is None:

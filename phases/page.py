@@ -11,8 +11,9 @@ from bootstrap.engine.selection import everything
 from bootstrap.engine.step import Changes
 from bootstrap.host.secret import Secret
 from bootstrap.views.summary import duration
+from gitops.tree import FLUX_SYSTEM, HELM_GROUP, Kustomization, Name, Tree
 from inventory.loader import load
-from phases.refs import CHARTS, CORE_FOLDER, EXTRACT, FILES, RENDER, SECRETS
+from phases.refs import CHARTS, CORE_FOLDER, CORE_RELEASES, EXTRACT, FILES, RENDER, SECRETS
 from phases.session import Request, outline
 from phases.world import Credentials
 from talos.bundle import Bundle
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from bootstrap.engine.graph import Graph, Node
     from bootstrap.engine.plan import PlannedPhase
+    from bootstrap.host.objects import Object
     from inventory.model import Cluster
 
 CLUSTER: Final = "lab"
@@ -63,6 +65,20 @@ def reference_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _tree(cluster: Cluster) -> Tree:
+    """A tree that has every core release and nothing else."""
+    items: tuple[Object, ...] = tuple(
+        {
+            "apiVersion": f"{HELM_GROUP}/v2",
+            "kind": "HelmRelease",
+            "metadata": {"name": one.name, "namespace": one.namespace},
+        }
+        for one in CORE_RELEASES
+    )
+    root = Name(FLUX_SYSTEM, FLUX_SYSTEM)
+    return Tree(Path(), cluster.name, (Kustomization(root, cluster.git.path, {}, cluster.git.path, objects=items),))
+
+
 def _given(cluster: Cluster) -> dict[str, object]:
     """What only programs or a registry could make of the files, as far as a plan needs its form."""
     nothing = Secret(b"", "nothing")
@@ -72,7 +88,7 @@ def _given(cluster: Cluster) -> dict[str, object]:
     )  # fmt: skip
     return {
         "programs": None,
-        FILES.name: None,
+        FILES.name: _tree(cluster),
         SECRETS.name: Credentials(bundle, nothing, {}),
         CORE_FOLDER.name: Path(),
         CHARTS.name: None,

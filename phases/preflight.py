@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import Conflict, Context, Done, Foreseen, Found, Observation, Phase, Step, ToDo
+from bootstrap.engine import Conflict, Context, Done, Foreseen, Found, Observation, Phase, Skip, Step, ToDo
 from bootstrap.engine.retry import SECRET
 from bootstrap.engine.step import Gate
 from bootstrap.host import yaml_io
@@ -19,12 +20,14 @@ from gitops.build import Kustomize
 from gitops.releases import releases
 from gitops.tree import Tree
 from gitops.tree import load as load_tree
+from inventory.facts import unconfirmed
 from inventory.secrets import providers, resolve_all
-from phases import charts, foresight, sources
+from phases import charts, foresight, hardware, machines, sources
 from phases.refs import COMMIT, CORE_RELEASES, FILES, MACHINES, SECRETS
 from phases.resources import load_resources
 from phases.world import Credentials, World
 from talos import bundle as bundles
+from talos import validity
 from talos.machineconfig import talosconfig
 from talos.probe import Observation as Seen
 from talos.probe import State
@@ -32,21 +35,17 @@ from talos.probe import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inventory.model import Node
     from talos.bundle import Bundle
 
-# A machine that installs or reboots answers again within 100 s on hardware, 140 s under emulation.
-MACHINE_SECONDS: Final = 300.0
-# Seconds between two looks at machines, first and later. A look is up to three connections to each (two addresses,
-# two handshakes at one of them), and four attempts a second are what a machine should have to bear.
-MACHINE_INTERVAL: Final = 0.75
-SLOWEST_MACHINE_LOOK: Final = 1.0
 # Half the year for which talosctl makes its certificates.
 TALOSCONFIG_SECONDS: Final = 180 * 24 * 3600.0
 # Seconds for one Git command; ls-remote crosses the network.
 GIT_SECONDS: Final = 30.0
 # What a cluster is made of besides code; it must be committed before real machines are touched.
-DATA_FOLDERS: Final = ("bootstrap/helmfile.d", "bootstrap/resources.yaml", "inventory", "kubernetes", "talos")
+DATA_FOLDERS: Final = (
+    "bootstrap/expected-crds.yaml", "bootstrap/helmfile.d", "bootstrap/resources.yaml", "inventory", "kubernetes",
+    "talos",
+)  # fmt: skip
 
 
 def phase(world: World) -> Phase:
@@ -56,7 +55,7 @@ def phase(world: World) -> Phase:
         name="preflight",
         title="Check programs, files, secrets and machines",
         target=budget.target,
-        deadline=max(budget.deadline, MACHINE_SECONDS),
+        deadline=max(budget.deadline, machines.MACHINE_SECONDS),
         steps=(
             Step(name="programs", title="Find the pinned programs", probe=partial(_programs, world), early=True),
             Step(
@@ -65,6 +64,14 @@ def phase(world: World) -> Phase:
                 probe=partial(_files, world),
                 early=True,
                 inputs=(*sources.tree(world.cluster), *sources.RESOURCES),
+            ),
+            Step(
+                name="facts",
+                title="Require confirmed facts about the machines",
+                probe=partial(_facts, world),
+                foresee=partial(_facts_foreseen, world),
+                early=True,
+                inputs=sources.inventory(world.cluster),
             ),
             Step(
                 name=SECRETS.name,
@@ -104,7 +111,8 @@ def _programs(world: World, _ctx: Context) -> Found[None, None]:
 def _files(world: World, _ctx: Context) -> Found[None, Tree]:
     tree = load_tree(world.root, world.cluster.name, Kustomize(world.runner, world.programs["kustomize"]))
     known = {(release.namespace, release.release_name) for release in releases(tree)}
-    missing = [one.name for one in CORE_RELEASES if (one.namespace, one.name) not in known]
+    wanted = [one for one in CORE_RELEASES if not one.optional]
+    missing = [one.name for one in wanted if (one.namespace, one.name) not in known]
     if missing:
         problems = tuple(Problem(f"the tree has no HelmRelease {name}", world.cluster.git.path) for name in missing)
         return Conflict("the tree lacks releases that the core phase installs", problems=problems)
@@ -112,6 +120,21 @@ def _files(world: World, _ctx: Context) -> Found[None, Tree]:
     count = sum(1 for _ in tree.objects())
     evidence = f"{len(tree.kustomizations)} Kustomizations with {count} objects, {len(resources)} resources of our own"
     return Done(evidence, tree)
+
+
+def _facts(world: World, _ctx: Context) -> Found[None, None]:
+    if world.cluster.virtual or world.cluster.rehearsal:
+        return Skip("the machines are virtual ones, made as the inventory says", None)
+    problems = unconfirmed(world.root, world.cluster)
+    if problems:
+        return Conflict("the inventory has facts that nobody confirmed", problems=problems)
+    return Done("nothing in the inventory is unverified", None)
+
+
+def _facts_foreseen(world: World, _ctx: Context) -> Foreseen[None, None]:
+    count = len(unconfirmed(world.root, world.cluster))
+    summary = f"{count} unverified: a run on real machines refuses them" if count else "nothing is unverified"
+    return Foreseen(None, None, done=True, summary=summary)
 
 
 def _secrets(world: World, ctx: Context) -> Found[None, Credentials]:
@@ -129,6 +152,9 @@ def _secrets(world: World, ctx: Context) -> Found[None, Credentials]:
         ctx.note(note)
     token = resolved.secrets[settings.connect_token.text]
     bundle = bundles.read(resolved.secrets[settings.talos_bundle.text])
+    written = (world.root / world.cluster.source, *(world.root / "talos" / world.cluster.name).rglob("*.yaml"))
+    validity.require_dates(bundle.secret, now=datetime.now(UTC), files=written)
+    validity.require_own(bundle, world.cluster, world.state)
     for secret in (*bundle.sensitive, token):
         world.redactor.add(secret)
     ctx.identify("Talos cluster id", bundle.identity)
@@ -196,8 +222,8 @@ def _commit_foreseen(world: World, _ctx: Context) -> Foreseen[None, str]:
 
 def _machines(world: World, ctx: Context) -> Found[None, Mapping[str, Seen]]:
     with ctx.outside("request"):
-        seen = see_machines(world, ctx.value(SECRETS))
-    foreign = [name for name, one in seen.items() if one.state is State.FOREIGN]
+        seen = machines.see_machines(world, ctx.value(SECRETS))
+    foreign = machines.in_state(seen, State.FOREIGN)
     if foreign:
         problems = tuple(Problem(f"{name}: {seen[name].detail}") for name in foreign)
         return Conflict(
@@ -205,46 +231,47 @@ def _machines(world: World, ctx: Context) -> Found[None, Mapping[str, Seen]]:
             problems=problems,
             remedy="check their addresses in the inventory; this tool never resets a machine that is not its own",
         )
-    if all(one.state in {State.MAINTENANCE, State.OURS} for one in seen.values()):
-        return Done(_describe(seen), seen)
-    return ToDo(None, _describe(seen))
+    if not all(one.state in machines.ANSWERING for one in seen.values()):
+        return ToDo(None, machines.describe(seen))
+    with ctx.outside("request"):
+        judged = machines.at_once(machines.present(world.cluster), partial(hardware.judge, world, seen))
+    if any(judged.values()):
+        problems = tuple(problem for found in judged.values() for problem in found)
+        return Conflict(
+            "machines are not as the inventory says, or not free to be installed",
+            problems=problems,
+            remedy=f"correct {world.cluster.source} or the machines; nothing was changed",
+        )
+    with ctx.outside("request"):
+        unsynced = _unsynced(world, seen)
+    if unsynced:
+        servers = ", ".join(world.cluster.networks.time_servers)
+        ctx.note(f"the clock is not in sync yet on {', '.join(unsynced)}; once configured they ask {servers}")
+    return Done(f"{machines.describe(seen)}{machines.absence(world.cluster)}", seen)
+
+
+def _unsynced(world: World, seen: Mapping[str, Seen]) -> list[str]:
+    """The nodes in maintenance mode whose clocks follow no time server."""
+    waiting = [world.cluster.node(name) for name in machines.in_state(seen, State.MAINTENANCE)]
+    synced = machines.at_once(waiting, lambda node: world.talosctl.in_sync(str(node.maintenance_address), None))
+    return [name for name, is_synced in synced.items() if not is_synced]
 
 
 def _machines_foreseen(world: World, _ctx: Context) -> Foreseen[None, Mapping[str, Seen]]:
-    seen = {node.name: Seen(State.MAINTENANCE, "in maintenance mode") for node in world.cluster.nodes}
+    seen = {node.name: Seen(State.MAINTENANCE, "in maintenance mode") for node in machines.present(world.cluster)}
     return Foreseen(None, seen, known_after="a look at the machines")
 
 
 def _machines_gate(world: World, ctx: Context) -> Gate[Mapping[str, Seen]]:
     def check(_: Context) -> Observation[Mapping[str, Seen]]:
-        seen = see_machines(world, ctx.value(SECRETS))
-        answering = {State.MAINTENANCE, State.OURS, State.FOREIGN}
-        return Observation(all(one.state in answering for one in seen.values()), _describe(seen))
+        seen = machines.see_machines(world, ctx.value(SECRETS))
+        # Without a value the probe looks again, which judges what answers.
+        return Observation(all(one.state in machines.ANSWERING for one in seen.values()), machines.describe(seen))
 
     return Gate(
         description="every machine to answer in maintenance mode or as one of this cluster",
         check=check,
-        interval=MACHINE_INTERVAL,
-        slowest=SLOWEST_MACHINE_LOOK,
-        timeout=MACHINE_SECONDS,
+        interval=machines.MACHINE_INTERVAL,
+        timeout=machines.MACHINE_SECONDS,
         remedy="check power, cabling and the addresses in the inventory",
     )
-
-
-def see_machines(world: World, credentials: Credentials) -> dict[str, Seen]:
-    """What each node's API port says, by node name; reads only."""
-    return {node.name: see_machine(world, credentials, node) for node in world.cluster.nodes}
-
-
-def see_machine(world: World, credentials: Credentials, node: Node) -> Seen:
-    """What a node's API port says: at its own address, and at its maintenance address when that is silent."""
-    authority = credentials.bundle.machine_authority
-    seen = world.observe(str(node.address), authority)
-    if seen.state in {State.CLOSED, State.SILENT} and node.maintenance_address != node.address:
-        other = world.observe(str(node.maintenance_address), authority)
-        return other if other.state not in {State.CLOSED, State.SILENT} else seen
-    return seen
-
-
-def _describe(seen: Mapping[str, Seen]) -> str:
-    return "; ".join(f"{name}: {one.detail or one.state}" for name, one in seen.items())

@@ -61,6 +61,12 @@ def _actions(world: World, _ctx: Context, pending: tuple[Comparison, ...]) -> Se
         with inner.outside("request"):
             inner.value(API).api.apply(wanted)
 
+    def preview(inner: Context) -> str:
+        wanted = resolve(load_resources(world.root), inner.value(SECRETS).named)
+        with inner.outside("request"):
+            tried = inner.value(API).api.dry_run(wanted)
+        return "\n".join(describe(one) for one in tried if one.standing in {Standing.ABSENT, Standing.DIFFERENT})
+
     names = ", ".join(str(one.reference) for one in pending)
     return [
         Action(
@@ -69,6 +75,6 @@ def _actions(world: World, _ctx: Context, pending: tuple[Comparison, ...]) -> Se
             run=apply,
             recognised_by="each object holds what the file says, owned by firstlight",
             kill_safety=KillSafety.PARTIAL,
-            preview=lambda _: "\n".join(map(describe, pending)),
+            preview=preview,
         )
     ]

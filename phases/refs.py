@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import StepRef
+from gitops.tree import HELM_GROUP, Name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,11 @@ CHARTS: Final[StepRef[None]] = StepRef("releases-render")
 # talos
 RENDER: Final[StepRef[Mapping[str, Secret]]] = StepRef("render")
 INSTALL: Final[StepRef[None]] = StepRef("install")
+MACHINE_NETWORK: Final[StepRef[None]] = StepRef("network")
 ETCD: Final[StepRef[None]] = StepRef("etcd")
 API: Final[StepRef[Access]] = StepRef("api")
 NODES: Final[StepRef[tuple[str, ...]]] = StepRef("nodes")
+SERVING: Final[StepRef[None]] = StepRef("serving-certificates")
 # prerequisites
 RESOURCES: Final[StepRef[None]] = StepRef("resources")
 # crds
@@ -48,11 +51,17 @@ class CoreRelease:
         name: of the release and its HelmRelease.
         namespace: where both live.
         needs: releases that must be ready before; the same as in `01-core.yaml.gotmpl`.
+        deployments: those that it must bring up.
+        daemon_sets: those that it must bring up.
+        optional: whether a cluster's tree may do without.
     """
 
     name: str
     namespace: str
     needs: tuple[str, ...] = ()
+    deployments: tuple[str, ...] = ()
+    daemon_sets: tuple[str, ...] = ()
+    optional: bool = False
 
     @property
     def step(self) -> StepRef[None]:
@@ -61,10 +70,28 @@ class CoreRelease:
 
 
 CORE_RELEASES: Final = (
-    CoreRelease("cilium", "kube-system"),
-    CoreRelease("coredns", "kube-system", ("cilium",)),
-    CoreRelease("flux-operator", "flux-system", ("cilium",)),
-    CoreRelease("flux-instance", "flux-system", ("coredns", "flux-operator")),
-)
+    CoreRelease("cilium", "kube-system", deployments=("cilium-operator",), daemon_sets=("cilium",)),
+    CoreRelease("coredns", "kube-system", ("cilium",), deployments=("coredns",)),
+    CoreRelease("spegel", "kube-system", ("coredns",), daemon_sets=("spegel",), optional=True),
+    CoreRelease(
+        "cert-manager", "cert-manager", ("coredns",), optional=True,
+        deployments=("cert-manager", "cert-manager-cainjector", "cert-manager-webhook"),
+    ),
+    CoreRelease(
+        "external-secrets", "external-secrets", ("spegel", "cert-manager"), optional=True,
+        deployments=("external-secrets", "external-secrets-cert-controller", "external-secrets-webhook"),
+    ),
+    CoreRelease("flux-operator", "flux-system", ("cilium",), deployments=("flux-operator",)),
+    CoreRelease("flux-instance", "flux-system", ("coredns", "external-secrets", "flux-operator")),
+)  # fmt: skip
+# Nodes are ready only with it.
+NETWORK: Final = CORE_RELEASES[0]
 # Installing it is what starts the adoption of the others.
 LAST: Final = CORE_RELEASES[-1]
+
+
+def core_releases(tree: Tree) -> tuple[CoreRelease, ...]:
+    """Those of the core releases that a cluster's tree has, in their order."""
+    return tuple(
+        one for one in CORE_RELEASES if tree.find(HELM_GROUP, "HelmRelease", Name(one.namespace, one.name)) is not None
+    )

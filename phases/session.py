@@ -36,7 +36,7 @@ from bootstrap.views.report import About
 from kube.lease import Holder, KubeLease
 from phases.catalogue import build
 from phases.evidence import WHOLE_SECONDS, Gatherer, is_wanted
-from phases.world import World
+from phases.world import World, state_folder
 from talos.client import Talosctl
 from talos.probe import observe
 
@@ -73,6 +73,7 @@ class Request:
         rebuild_journal: move the journal aside and begin another.
         accept_changed_plan: go on although files changed that steps of an unfinished run follow from.
         strict_budgets: whether a missed target makes the run fail.
+        forced: definitions whose fields may be taken from other managers.
     """
 
     root: Path
@@ -92,6 +93,7 @@ class Request:
     rebuild_journal: bool = False
     accept_changed_plan: bool = False
     strict_budgets: bool = False
+    forced: frozenset[str] = frozenset()
 
 
 def check(request: Request) -> None:
@@ -143,7 +145,7 @@ def _run_locked(request: Request, lock: RunLock, owner: Owner, clock: Clock) -> 
     run_id = owner.run
     meter = Meter(clock)
     redactor = Redactor()
-    programs = ShCommandRunner(redactor)
+    programs = ShCommandRunner(redactor, run=run_id)
     world = open_world(request, MeteredCommandRunner(programs, meter), programs, redactor)
     evidence = Gatherer(world, end_children=programs.kill_all)
     graph = Graph(evidence.follow(build(world)))
@@ -174,6 +176,8 @@ def _run_locked(request: Request, lock: RunLock, owner: Owner, clock: Clock) -> 
         children = Children(stop=programs.stop_all, kill=programs.kill_all)
         if lock.left_behind:
             bus.emit(Note(f"took the lock over from a run that did not give it back: {lock.left_behind}"))
+        if lock.ended:
+            bus.emit(Note(f"ended the programs that it had left behind: {', '.join(lock.ended)}"))
         lease = _lease(world, owner)
         verdict = execute(
             graph,
@@ -196,6 +200,8 @@ def _run_locked(request: Request, lock: RunLock, owner: Owner, clock: Clock) -> 
 
 
 def _mark(request: Request) -> str:
+    if request.cluster.rehearsal:
+        return "REHEARSAL"
     return "LAB" if request.cluster.virtual else ""
 
 
@@ -241,7 +247,7 @@ def open_world(request: Request, runner: CommandRunner, plain: ShCommandRunner, 
 
 
 def _state(request: Request) -> Path:
-    return request.root / ".firstlight" / request.cluster.name
+    return state_folder(request.root, request.cluster.name, rehearsal=request.cluster.rehearsal)
 
 
 def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs: Mapping[str, Path]) -> World:
@@ -261,6 +267,7 @@ def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs
         overlays=request.overlays,
         commit=request.commit,
         stand_ins=request.stand_ins,
+        forced=request.forced,
     )
 
 

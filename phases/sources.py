@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 HELMFILES: Final = ("bootstrap/helmfile.d",)
 RESOURCES: Final = ("bootstrap/resources.yaml",)
+DEFINITIONS: Final = ("bootstrap/expected-crds.yaml",)
 
 
 def inventory(cluster: Cluster) -> tuple[str, ...]:

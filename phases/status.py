@@ -36,7 +36,7 @@ def look(request: Request) -> Status:
     owner = read_owner(path.parent)
     contents = read(path, cluster=request.cluster.name)
     return Status(
-        cluster=request.cluster.name,
+        cluster=f"REHEARSAL of {request.cluster.name}" if request.cluster.rehearsal else request.cluster.name,
         journal=str(path),
         contents=contents,
         phases=phases_of(graph, contents, running=owner is not None),

@@ -5,42 +5,23 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.engine import (
-    Action,
-    Changes,
-    Conflict,
-    Context,
-    Done,
-    Foreseen,
-    Found,
-    KillSafety,
-    Observation,
-    Phase,
-    Step,
-    ToDo,
-)
-from bootstrap.engine.step import Gate, is_transient
-from bootstrap.host.errors import FirstlightError
+from bootstrap.engine import Context, Done, Foreseen, Found, Observation, Phase, Step, ToDo
+from bootstrap.engine.step import Gate
 from bootstrap.host.objects import name_of
 from inventory.model import Role
 from kube.cluster import NODE
 from kube.watching import SAFETY_SECONDS, Watched
-from phases import controlplane, sources
-from phases.preflight import MACHINE_INTERVAL, SLOWEST_MACHINE_LOOK, see_machine
-from phases.refs import API, INSTALL, MACHINES, NODES, RENDER, SECRETS
-from talos.machineconfig import render
-from talos.probe import State
+from phases import controlplane, etcd, install, machines, network, serving, sources
+from phases.refs import API, NODES, RENDER, SECRETS
+from talos.machineconfig import render_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bootstrap.host.secret import Secret
-    from inventory.model import Node
     from kube.cluster import Reading
-    from phases.world import Credentials, World
+    from phases.world import World
 
-# Install, reboot and boot: 70 s under emulation, 120 s and a slow power-on self-test on hardware.
-INSTALL_SECONDS: Final = 420.0
 # The kubelet registers its node within a minute of the API's first answer.
 REGISTER_SECONDS: Final = 240.0
 
@@ -63,17 +44,10 @@ def phase(world: World) -> Phase:
                 early=True,
                 inputs=sources.machines(world.cluster),
             ),
-            Step(
-                name=INSTALL.name,
-                title="Configure and install every machine",
-                probe=partial(_install_probe, world),
-                foresee=partial(_install_foreseen, world),
-                actions=partial(_install_actions, world),
-                gate=partial(_install_gate, world),
-                needs=(SECRETS.name, RENDER.name, MACHINES.name),
-                inputs=sources.machines(world.cluster),
-            ),
-            *controlplane.steps(world),
+            install.step(world),
+            network.step(world),
+            etcd.step(world),
+            controlplane.step(world),
             Step(
                 name=NODES.name,
                 title="Find every node registered",
@@ -83,99 +57,17 @@ def phase(world: World) -> Phase:
                 needs=(API.name,),
                 inputs=sources.inventory(world.cluster),
             ),
+            serving.step(world),
         ),
     )
 
 
 def _render(world: World, ctx: Context) -> Found[None, Mapping[str, Secret]]:
     bundle = ctx.value(SECRETS).bundle.secret
-    configs = {
-        node.name: render(world.talosctl, world.cluster, node, bundle, root=world.root, overlays=world.overlays)
-        for node in world.cluster.nodes
-    }
+    configs = render_all(world.talosctl, world.cluster, bundle, root=world.root, overlays=world.overlays)
     for overlay in world.overlays:
         ctx.note(f"over the cluster's own files: {overlay}")
     return Done(f"{len(configs)} valid for metal, warnings taken as errors", configs)
-
-
-def _install_probe(world: World, ctx: Context) -> Found[tuple[str, ...], None]:
-    with ctx.outside("request"):
-        states = {node: see_machine(world, ctx.value(SECRETS), node).state for node in world.cluster.nodes}
-    foreign = [node.name for node, state in states.items() if state is State.FOREIGN]
-    if foreign:
-        return Conflict(f"{', '.join(foreign)} answers with the secrets of another cluster")
-    if all(state is State.OURS for state in states.values()):
-        return Done("every machine answers with a certificate of this cluster", None)
-    waiting = tuple(node.name for node, state in states.items() if state is State.MAINTENANCE)
-    return ToDo(waiting, f"in maintenance mode: {', '.join(waiting) or 'none, but not all answer'}")
-
-
-def _install_foreseen(world: World, _ctx: Context) -> Foreseen[tuple[str, ...], None]:
-    return Foreseen(tuple(node.name for node in world.cluster.nodes), None, known_after=MACHINES.name)
-
-
-def _install_actions(world: World, ctx: Context, waiting: tuple[str, ...]) -> Sequence[Action]:
-    configs = ctx.value(RENDER)
-
-    def apply(node: Node, _: Context) -> None:
-        world.talosctl.apply_insecure(str(node.maintenance_address), configs[node.name])
-
-    def preview(node: Node, _: Context) -> str:
-        return world.talosctl.try_insecure(str(node.maintenance_address), configs[node.name])
-
-    return [
-        Action(
-            description=f"apply the machine configuration to {node.name} at {node.maintenance_address}",
-            reason="it is in maintenance mode",
-            run=partial(apply, node),
-            recognised_by="the machine answers with a certificate of this cluster",
-            changes=Changes.MACHINES,
-            kill_safety=KillSafety.ATOMIC,
-            preview=partial(preview, node),
-        )
-        for node in world.cluster.nodes
-        if node.name in waiting
-    ]
-
-
-def _install_gate(world: World, ctx: Context) -> Gate[None]:
-    credentials = ctx.value(SECRETS)
-    left: set[str] = set()
-
-    def check(_: Context) -> Observation[None]:
-        lines = [_installing(world, credentials, node, left) for node in world.cluster.nodes]
-        return Observation(all(ready for ready, _ in lines), "; ".join(line for _, line in lines))
-
-    return Gate(
-        description="every machine to come back installed, with a certificate of this cluster",
-        check=check,
-        transient=lambda error: is_transient(error) and not isinstance(error, InstallFailedError),
-        interval=MACHINE_INTERVAL,
-        slowest=SLOWEST_MACHINE_LOOK,
-        timeout=INSTALL_SECONDS,
-        remedy="look at the machine's console: the install disk and the installer's registry are the usual causes",
-    )
-
-
-def _installing(world: World, credentials: Credentials, node: Node, left: set[str]) -> tuple[bool, str]:
-    """Whether a machine is back, and what it does; `left` remembers who has left maintenance mode."""
-    seen = see_machine(world, credentials, node)
-    if seen.state is State.OURS:
-        return True, f"{node.name}: installed"
-    if seen.state in {State.CLOSED, State.SILENT}:
-        left.add(node.name)
-        return False, f"{node.name}: installing or rebooting ({seen.detail})"
-    if seen.state is State.MAINTENANCE and node.name in left:
-        raise InstallFailedError(
-            f"{node.name} is in maintenance mode again",
-            cause="its install failed and it rebooted",
-            remedy="look at its console; then run the same command again",
-        )
-    return False, f"{node.name}: {seen.detail}"
-
-
-class InstallFailedError(FirstlightError):
-    """A machine that took its configuration could not install it."""
 
 
 def _nodes_probe(world: World, ctx: Context) -> Found[None, tuple[str, ...]]:
@@ -185,7 +77,7 @@ def _nodes_probe(world: World, ctx: Context) -> Found[None, tuple[str, ...]]:
 
 
 def _nodes_foreseen(world: World, _ctx: Context) -> Foreseen[None, tuple[str, ...]]:
-    return Foreseen(None, tuple(node.name for node in world.cluster.nodes), known_after=API.name)
+    return Foreseen(None, tuple(node.name for node in machines.present(world.cluster)), known_after=API.name)
 
 
 def _nodes_gate(world: World, ctx: Context) -> Gate[tuple[str, ...]]:
@@ -201,11 +93,11 @@ def _nodes_gate(world: World, ctx: Context) -> Gate[tuple[str, ...]]:
 
 def _registered(world: World, api: Reading) -> Observation[tuple[str, ...]]:
     names = {name_of(item) for item in api.list_objects(NODE)}
-    wanted = tuple(node.name for node in world.cluster.nodes)
-    missing = [name for name in wanted if name not in names]
+    wanted = machines.present(world.cluster)
+    missing = [node.name for node in wanted if node.name not in names]
     roles = [node.role for node in world.cluster.nodes if node.name in names]
     planes = sum(role is Role.CONTROL_PLANE for role in roles)
     seen = f"{planes} control planes and {len(roles) - planes} workers registered"
     if missing:
         return Observation(holds=False, seen=f"{seen}, missing: {', '.join(missing)}")
-    return Observation(holds=True, seen=seen, value=wanted)
+    return Observation(holds=True, seen=seen, value=tuple(node.name for node in wanted))

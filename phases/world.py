@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from talos.probe import Observe
 
 
+def state_folder(root: Path, cluster: str, *, rehearsal: bool) -> Path:
+    """The private folder of a cluster; a rehearsal's is not that of the cluster that it stands for.
+
+    Args:
+        root: the repository.
+        cluster: its name.
+        rehearsal: whether virtual machines stand for its own.
+    """
+    own = root / ".firstlight"
+    return own / "rehearsal" / cluster if rehearsal else own / cluster
+
+
 @dataclass(frozen=True)
 class World:
     """Everything that a run's steps share; holds no secret.
@@ -26,7 +38,7 @@ class World:
     Attributes:
         root: the repository with the data.
         cluster: from the inventory.
-        state: the private folder of the cluster, `.firstlight/<cluster>`.
+        state: see `state_folder`.
         runner: starts programs.
         programs: absolute paths by name.
         talosctl: the client of the machines.
@@ -38,6 +50,7 @@ class World:
         overlays: patches over the cluster's own machine configuration; the lab's, visible in the report.
         commit: the commit that Flux must reach; empty when it is still to be read from Git.
         stand_ins: releases whose charts the lab replaces, named in the verdict.
+        forced: definitions whose fields may be taken from other managers.
     """
 
     root: Path
@@ -54,6 +67,7 @@ class World:
     overlays: tuple[Path, ...]
     commit: str
     stand_ins: frozenset[str]
+    forced: frozenset[str] = frozenset()
 
     @property
     def kubeconfig(self) -> Path:

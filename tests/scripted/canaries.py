@@ -60,7 +60,8 @@ def new_bundle() -> str:
     authority = pki.issue("kubernetes")
     kubernetes: Yaml = {"crt": _encoded(authority.certificate_pem), "key": _encoded(authority.key_pem)}
     other: dict[str, Yaml] = {
-        name: {"crt": _encoded(_pem("CERTIFICATE")), "key": _key()} for name in ("etcd", "k8saggregator", "os")
+        name: {"crt": _encoded(pki.issue(name).certificate_pem), "key": _key()}
+        for name in ("etcd", "k8saggregator", "os")
     }
     return yaml_io.dump({
         "cluster": {"id": secrets.token_urlsafe(32), "secret": secrets.token_urlsafe(32)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,8 +25,10 @@ from kube.cluster import (
     WatchEvent,
     reference,
 )
+from kube.crds import served_kinds
 from kube.errors import KubeError, KubeErrorKind
 from kube.ownership import compare, prepared
+from tests.scripted.accidents import Accidents, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,10 +56,8 @@ class ScriptedCluster:
         self._model = ring.model
         self._machines = ring.machines
         self._clock = clock
-        document = yaml_io.load(kubeconfig.reveal(), source="kubeconfig")
-        (cluster,) = objects(document, "clusters")
-        self._authority = text(cluster, "cluster", "certificate-authority-data")
-        self._address = urlsplit(server or text(cluster, "cluster", "server")).hostname or ""
+        self._authority, named = _cluster_of(kubeconfig.reveal())
+        self._address = urlsplit(server or named).hostname or ""
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -65,6 +66,7 @@ class ScriptedCluster:
         """See `Cluster.ready`."""
         try:
             with self._model.look():
+                self._count("readyz")
                 self._answers("ask whether the API is ready")
         except KubeError as error:
             return Observation(holds=False, seen=error.cause)
@@ -83,7 +85,9 @@ class ScriptedCluster:
         """See `Cluster.discover`."""
         with self._model.look():
             self._answers("discover the API")
-            return frozenset((text(item, "apiVersion"), text(item, "kind")) for item in self._model.every())
+            stored = {(text(item, "apiVersion"), text(item, "kind")) for item in self._model.every()}
+            definitions = self._model.select(CUSTOM_RESOURCE_DEFINITION)
+        return frozenset(stored | served_kinds(item for item in definitions if item.get("status")))
 
     def get(self, kind: KindRef, name: str, namespace: str = "") -> Object | None:
         """See `Cluster.get`."""
@@ -125,6 +129,13 @@ class ScriptedCluster:
         """See `Cluster.compare`."""
         return [self._compare(prepared(item), field_manager) for item in objects]
 
+    def dry_run(
+        self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
+    ) -> list[Comparison]:
+        """See `Cluster.dry_run`; the model takes whatever it is given."""
+        del force
+        return self.compare(objects, field_manager=field_manager)
+
     def apply(
         self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
     ) -> list[ApplyResult]:
@@ -145,6 +156,19 @@ class ScriptedCluster:
             stored = self._model.store(item)
         self._model.done(effect)
         return stored
+
+    def approve(self, item: Object) -> bool:
+        """See `Cluster.approve`."""
+        name = reference(item)
+        with self._model.look():
+            self._answers(f"approve {name}")
+            live = self._model.find((name.api_version, name.kind), name.name)
+            if text(item, "metadata", "resourceVersion") != text(live, "metadata", "resourceVersion"):
+                return False
+            effect = self._model.effect("approve", f"{name.name} at {self._identity()}")
+            self._model.store(item)
+        self._model.done(effect)
+        return True
 
     def openapi(self) -> Object:
         """See `Cluster.openapi`; kubeconform is replayed, so nobody reads it."""
@@ -177,6 +201,13 @@ class ScriptedCluster:
     def _identity(self) -> str:
         return str(self._model.get("api")["cluster"])
 
+    def _count(self, call: str) -> None:
+        """A call that accidents may happen at."""
+        machine = self._machines.at(self._address)
+        if machine and machine["api"]:
+            self._model.ask(f"{machine['name']} {call}")
+            Accidents(self._model).at(call, machine["name"], Moment.BEFORE)
+
     def _answers(self, what: str) -> None:
         """Whether this API server answers and is the kubeconfig's."""
         machine = self._machines.at(self._address)
@@ -184,6 +215,13 @@ class ScriptedCluster:
             raise KubeError(KubeErrorKind.UNREACHABLE, f"cannot {what}", cause=f"{self._address}: connection refused")
         if machine["kubernetes"] != self._authority:
             raise KubeError(KubeErrorKind.FOREIGN, f"cannot {what}", cause="self-signed certificate in chain")
+
+
+@cache
+def _cluster_of(kubeconfig: bytes) -> tuple[str, str]:
+    """The authority and the server of a kubeconfig."""
+    (cluster,) = objects(yaml_io.load(kubeconfig, source="kubeconfig"), "clusters")
+    return text(cluster, "cluster", "certificate-authority-data"), text(cluster, "cluster", "server")
 
 
 def applied(live: Object, wanted: Object, manager: str) -> Object:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.engine.interrupts import exiting
 from bootstrap.engine.plan import performed
 from bootstrap.host import process
+from bootstrap.host.clock import SystemClock
 from bootstrap.host.commands import Command, CommandError, CommandRunner, Result
 from bootstrap.host.errors import FirstlightError
 from bootstrap.views import readers
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     from bootstrap.host.secret import Redactor, Secret
     from phases.world import World
-
-COMMAND = "./invoke bootstrap --cluster lab"
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ class Order:
         report: whether the reports are written, which take a fifth of a run's time.
         boot: the kernel's id of the boot, for a machine that is another one; empty is this one.
         after: begin only once this file is there.
+        skew: seconds by which this machine's clock is ahead.
+        environment: variables of the operator's own.
+        cluster: name of the cluster.
+        real_time: let time pass as it does for everybody.
     """
 
     place: Path
@@ -76,6 +79,10 @@ class Order:
     report: bool = False
     boot: str = ""
     after: Path | None = None
+    skew: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
+    cluster: str = "lab"
+    real_time: bool = False
 
     @property
     def root(self) -> Path:
@@ -101,6 +108,7 @@ def in_child(order: Order) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         os.dup2(writing, 2)
+    os.environ.update(order.environment)
     (order.said / "ready").touch()
     while order.after and not order.after.exists():
         time.sleep(0.0005)  # so short that two who wait begin at once
@@ -114,18 +122,20 @@ class _Conduct:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._clock = VirtualClock()
+        self._clock: VirtualClock | SystemClock = SystemClock() if order.real_time else VirtualClock()
         self._ring = Ring(order.world, self._clock.monotonic)
-        self._clock.advance(max(0.0, self._ring.model.now - self._clock.monotonic()))
+        if isinstance(self._clock, VirtualClock):
+            self._clock.advance(max(0.0, self._ring.model.now - self._clock.monotonic()))
         self._snare = Snare(order.trap, order.said / "trapped", self._ring.model.still)
         self._ring.model.tells(self._snare.effect)
-        self._cluster = load(order.root, "lab")
+        self._cluster = load(order.root, order.cluster)
 
     def exit_code(self) -> int:
         """Carry it out."""
         self._take_seams()
         order = self._order
-        request = session.Request(order.root, order.place / "cache", self._cluster, COMMAND, **order.request)
+        command = f"./invoke bootstrap --cluster {order.cluster}"
+        request = session.Request(order.root, order.place / "cache", self._cluster, command, **order.request)
         try:
             if order.plan:
                 planned = plan.look_ahead(request, live=order.live)
@@ -137,6 +147,7 @@ class _Conduct:
             sys.stderr.write(f"{render_failure(error)}\n")
             return int(error.exit_code)
         (order.said / "performed.json").write_text(json.dumps(performed(verdict)))
+        (order.said / "seconds.json").write_text(json.dumps({one.name: one.seconds for one in verdict.phases}))
         return int(verdict.exit_code)
 
     def _take_seams(self) -> None:
@@ -155,11 +166,14 @@ class _Conduct:
         for module, name, seam in seams:
             assert hasattr(module, name), f"{module.__name__} has no {name} to put a fake in its place"
             setattr(module, name, seam)
+        if order.skew:
+            right = time.time
+            time.time = lambda: right() + order.skew
         if order.boot:
             (order.said / "boot_id").write_text(order.boot)
             process.BOOT_FILE = order.said / "boot_id"
 
-    def _runner(self, redactor: Redactor) -> _Told:
+    def _runner(self, redactor: Redactor, **_: str) -> _Told:
         order = self._order
         runner = ScriptedRunner(order.root, self._cluster, self._ring, redactor)
         return _Told(runner, order, self._clock)
@@ -183,22 +197,23 @@ class _Deaf:
 class _Told:
     """The programs, with a note of every command and faults at chosen ones."""
 
-    def __init__(self, runner: ScriptedRunner, order: Order, clock: VirtualClock) -> None:
+    def __init__(self, runner: ScriptedRunner, order: Order, clock: VirtualClock | SystemClock) -> None:
         self._runner = runner
         self._order = order
         self._clock = clock
         self._count = 0
         self._killed = threading.Event()
+        # Line by line, since this process may be killed at any time.
+        self._file = (order.said / "commands.jsonl").open("a", buffering=1)
 
     def run(self, command: Command) -> Result:
         """See `CommandRunner.run`."""
         # What other processes could read of it, for the search for secrets.
         line = json.dumps({"argv": str(command), "environment": dict(command.environment)})
-        with (self._order.said / "commands.jsonl").open("a") as file:
-            file.write(f"{line}\n")
+        self._file.write(f"{line}\n")
         self._count += 1
         number, seconds = self._order.jump
-        if self._count == number:
+        if self._count == number and isinstance(self._clock, VirtualClock):
             self._clock.advance(seconds)
         if self._count == self._order.hang:
             (self._order.said / "hangs").touch()

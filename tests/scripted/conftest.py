@@ -7,13 +7,14 @@ import random
 import secrets
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from tests.scripted.canaries import write_store
-from tests.scripted.scenario import Scenario
+from tests.scripted.scenario import TALOS, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,13 @@ class Make(Protocol):
 
     def __call__(self, **settings: Any) -> Scenario:
         """With the settings of `Scenario`."""
+
+
+class AfterTalos(Protocol):
+    """Tells the final world of an undisturbed run of the phase talos."""
+
+    def __call__(self, nodes: int, workers: int = 0) -> list[Any]:
+        """Of a cluster with so many control planes and workers."""
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +73,20 @@ def wanted(base: Path, store: Path) -> list[Any]:
     ran = scenario.run()
     assert ran.exit_code == 0, ran.stderr
     return scenario.final_world()
+
+
+@pytest.fixture(scope="session")
+def after_talos(base: Path, store: Path) -> AfterTalos:
+    """See `AfterTalos`."""
+
+    @cache
+    def world(nodes: int, workers: int = 0) -> list[Any]:
+        scenario = Scenario(base / f"undisturbed-{nodes}-{workers}", store=store, nodes=nodes, workers=workers)
+        ran = scenario.run(**TALOS)
+        assert ran.exit_code == 0, ran.stderr
+        return scenario.final_world()
+
+    return world
 
 
 @pytest.fixture

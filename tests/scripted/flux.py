@@ -82,9 +82,11 @@ class Flux:
                 self._take_over(stored)
         item = self._model.find(KUSTOMIZATION, name, FLUX_SYSTEM) or {}
         self._ready(item, lastAppliedRevision=self._revision)
-        for other in self._model.select(KUSTOMIZATION):
-            waits_for = {text(need, "name") for need in objects(other, "spec", "dependsOn")} or {FLUX_SYSTEM}
-            if name in waits_for and name_of(other) != FLUX_SYSTEM and "status" not in other:
+        every = {name_of(other): other for other in self._model.select(KUSTOMIZATION)}
+        for other in every.values():
+            needs = {text(need, "name") for need in objects(other, "spec", "dependsOn")}
+            begun_by = needs or {text(other, "metadata", "labels", "kustomize.toolkit.fluxcd.io/name")}
+            if name in begun_by and "status" not in other and all("status" in every.get(need, {}) for need in needs):
                 self._later("kustomization", name_of(other))
 
     def _take_over(self, item: Object) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # A process that was killed leaves no code of its own.
 _KILLED = -9
 # The steps whose actions have these effects; of those that write objects the effect does not say which.
-_STEPS = {"apply-config": ("talos/install",), "bootstrap": ("talos/etcd",)}
+_STEPS = {"apply-config": ("talos/install",), "bootstrap": ("talos/etcd",), "approve": ("talos/serving-certificates",)}
 _WRITING = ("prerequisites/resources", "crds/definitions")
 
 
@@ -34,6 +34,7 @@ def check(scenario: Scenario, wanted: list[Any], *ran: Ran) -> None:
     done = Counter(f"{one.kind} {one.what}" for one in scenario.effects())
     twice = [what for what, count in done.items() if count > 1]
     assert not twice, f"I1: done more than once: {twice}"
+    bootstrapped_safely(scenario)
     assert scenario.final_world() == wanted, "I2: the world differs from that of an undisturbed run"
     only_ours(scenario)
     codes = {one.exit_code for one in ran}
@@ -43,12 +44,17 @@ def check(scenario: Scenario, wanted: list[Any], *ran: Ran) -> None:
     journal_is_true(scenario)
 
 
-def converged(scenario: Scenario) -> None:
+def converged(scenario: Scenario, **order: Any) -> None:
     """I3: a run on a converged cluster changes nothing and is content."""
     before = scenario.effects()
-    ran = scenario.run()
+    ran = scenario.run(**order)
     assert ran.exit_code == 0, ran.stderr
     assert scenario.effects() == before, "I3: a converged cluster was changed"
+
+
+def bootstrapped_safely(scenario: Scenario) -> None:
+    """I1: no bootstrap was sent while another control plane had data or could not be asked."""
+    assert scenario.told("unsafe bootstrap") is None, f"I1: bootstrapped beside {scenario.told('unsafe bootstrap')}"
 
 
 def only_ours(scenario: Scenario) -> None:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import uuid
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap.host.objects import mapping, name_of, namespace_of, number, text
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS objects (
     version TEXT, kind TEXT, namespace TEXT, name TEXT, value TEXT, PRIMARY KEY (version, kind, namespace, name));
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, at REAL, name TEXT, what TEXT);
 CREATE TABLE IF NOT EXISTS effects (number INTEGER PRIMARY KEY, pid INTEGER, kind TEXT, what TEXT);
+CREATE TABLE IF NOT EXISTS asked (question TEXT PRIMARY KEY, times INTEGER);
 """
 # Two processes share a world; a transaction takes a millisecond, a loaded machine a thousand times that.
 _BUSY_SECONDS = 30.0
@@ -141,6 +143,15 @@ class Model:
         rows = self._file.execute("SELECT kind, what, pid FROM effects ORDER BY number")
         return [Effect(*row) for row in rows]
 
+    def ask(self, question: str) -> None:
+        """Count a question that was put to a machine."""
+        query = "INSERT INTO asked VALUES (?, 1) ON CONFLICT (question) DO UPDATE SET times = times + 1"
+        self._file.execute(query, (question,))
+
+    def asked(self) -> dict[str, int]:
+        """How often which question was put to which machine."""
+        return dict(self._file.execute("SELECT question, times FROM asked"))
+
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the world's own."""
         row = self._file.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
@@ -152,7 +163,12 @@ class Model:
 
     def machines(self) -> list[dict[str, Any]]:
         """Every machine."""
-        return [json.loads(row[0]) for row in self._file.execute("SELECT value FROM machines ORDER BY name")]
+        return [_machine(row[0]) for row in self._file.execute("SELECT value FROM machines ORDER BY name")]
+
+    def machine(self, name: str) -> dict[str, Any]:
+        """The machine of that name."""
+        row = self._file.execute("SELECT value FROM machines WHERE name = ?", (name,)).fetchone()
+        return _machine(row[0])
 
     def put_machine(self, machine: dict[str, Any]) -> None:
         """Set a machine."""
@@ -210,3 +226,15 @@ class Model:
                 self._happenings[name](what)
             finally:
                 self._event_at = None
+
+
+def _machine(value: str) -> dict[str, Any]:
+    """A machine of the caller's own; its lists are never changed in place."""
+    return dict(_read_machine(value))
+
+
+@lru_cache(maxsize=64)
+def _read_machine(value: str) -> dict[str, Any]:
+    # A run asks for the machines a thousand times, and they change a dozen times.
+    found: dict[str, Any] = json.loads(value)
+    return found

@@ -11,17 +11,20 @@ import gzip
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bootstrap.host.objects import mapping, text
 from bootstrap.host.yaml_io import load
 from gitops.build import Kustomize
-from kube import crds, helm
+from kube import helm
 from kube.cluster import NAMESPACE, SECRET
 from kube.helmfile import Helmfile
-from phases.refs import CORE_RELEASES
+from phases.refs import core_releases
 from talos.client import Talosctl
 from tests.api.conftest import ApiServer, api_server, cluster
 from tests.scripted.recordings import ROOT, Recordings, charts_digest, of_the_machine, of_the_tree
-from tests.unit.tree.conftest import charts, core, module_folder, runner, tree
+from tests.unit.tree.bundles import Bundles
+from tests.unit.tree.conftest import charts, core, module_folder, runner, tree, trees
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,13 +33,21 @@ if TYPE_CHECKING:
     from bootstrap.host.objects import Object
     from gitops.tree import Tree
     from kube.lightkube_cluster import LightkubeCluster
+    from rehearsal.charts import PackagedChart
     from tests.unit.tree.rendered import Programs
 
 # Fixtures of other rings, used here.
-__all__ = ["api_server", "charts", "cluster", "core", "module_folder", "runner", "tree"]
+__all__ = ["api_server", "charts", "cluster", "core", "module_folder", "runner", "tree", "trees"]
 
 RECORDED = Recordings()
 KEPT = frozenset({"ConfigMap", "DaemonSet", "Deployment", "FluxInstance"})
+
+
+@pytest.fixture
+def definitions(
+    tmp_path: Path, programs: Programs, runner: CommandRunner, charts: dict[str, PackagedChart]
+) -> list[Object]:
+    return Bundles(tmp_path / "bundles", programs, runner, charts).extract("lab")
 
 
 def test_record_what_needs_no_cluster(tree: Tree, programs: Programs, runner: CommandRunner) -> None:
@@ -46,15 +57,15 @@ def test_record_what_needs_no_cluster(tree: Tree, programs: Programs, runner: Co
 
 
 def test_record_the_releases(
-    programs: Programs, api_server: ApiServer, cluster: LightkubeCluster, core: Path, tmp_path: Path
+    programs: Programs, api_server: ApiServer, cluster: LightkubeCluster, core: Path, tmp_path: Path,
+    *, tree: Tree, definitions: list[Object],
 ) -> None:  # fmt: skip
-    found = crds.extract(_helmfile(programs, core, tmp_path, "00-crds.yaml"), programs("yq"))
-    RECORDED.write("definitions.jsonl", "".join(f"{json.dumps(item)}\n" for item in found))
+    RECORDED.write("definitions.jsonl", "".join(f"{json.dumps(item)}\n" for item in definitions))
     file = _helmfile(programs, core, tmp_path, "01-core.yaml.gotmpl", api_server.kubeconfig_path)
     RECORDED.write("releases.yaml", file.template(kube_version="1.34.1").decode())
-    cluster.apply([_namespace(name) for name in {one.namespace for one in CORE_RELEASES} - {"kube-system"}])
-    cluster.apply(found)
-    for one in CORE_RELEASES:
+    cluster.apply([_namespace(name) for name in {one.namespace for one in core_releases(tree)} - {"kube-system"}])
+    cluster.apply(definitions)
+    for one in core_releases(tree):
         file.sync(one.name)
         (stored,) = cluster.list_objects(SECRET, one.namespace, labels=f"owner=helm,name={one.name}")
         packed = base64.b64decode(base64.b64decode(text(stored, "data", "release")))

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bootstrap.host.objects import mapping
 from bootstrap.host.yaml_io import load
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class Recordings:
         """One as text."""
         return _text(name)
 
+    def has(self, name: str) -> bool:
+        """Whether there is one of that name."""
+        return (FOLDER / name).exists()
+
     def json(self, name: str) -> Any:
         """One as JSON, the caller's own copy."""
         return json.loads(_text(name))
@@ -44,9 +49,15 @@ def build_name(path: str) -> str:
     return f"build-{path.strip('./').replace('/', '-')}.yaml"
 
 
+def machine_name(node: str) -> str:
+    """The file that holds the configuration of a node."""
+    return f"machine-{node}.yaml"
+
+
 def of_the_tree(tree: Tree, kustomize: Kustomize) -> dict[str, str]:
     """What kustomize builds of each path, and what that is after Flux' substitution; texts by file."""
-    found = {build_name(one.path): "---\n".join(kustomize.build(ROOT, one.path, {})) for one in tree.kustomizations}
+    built = {one.path: kustomize.build(ROOT, one.path, mapping(one.item, "spec")) for one in tree.kustomizations}
+    found = {build_name(path): "---\n".join(documents) for path, documents in built.items()}
     every = [{"item": one.item, "objects": list(one.objects)} for one in tree.kustomizations]
     return {**found, "tree.json": json.dumps(every, indent=1)}
 
@@ -57,12 +68,17 @@ def of_the_machine(talosctl: Talosctl) -> dict[str, str]:
     from talos import bundle
     from talos.machineconfig import render
 
-    inventory = load_inventory(ROOT, "lab")
     secret = bundle.generate(talosctl)
-    config = render(talosctl, inventory, inventory.nodes[0], secret, root=ROOT).reveal().decode()
-    for path, value in sorted(_leaves(load(secret.reveal(), source="bundle")), key=lambda leaf: -len(leaf[1])):
-        config = config.replace(value, f"@{path}@")
-    return {"controlplane.yaml": config}
+    names = sorted(_leaves(load(secret.reveal(), source="bundle")), key=lambda leaf: -len(leaf[1]))
+    found = {}
+    for name in ("lab", "infra"):
+        inventory = load_inventory(ROOT, name)
+        for node in inventory.nodes:
+            config = render(talosctl, inventory, node, secret, root=ROOT).reveal().decode()
+            for path, value in names:
+                config = config.replace(value, f"@{path}@")
+            found[machine_name(node.name)] = config
+    return found
 
 
 def charts_digest() -> dict[str, str]:

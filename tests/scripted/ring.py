@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from tests.scripted.accidents import Accidents
 from tests.scripted.flux import Flux
 from tests.scripted.helm import Releases
 from tests.scripted.machines import Machines
@@ -25,6 +26,7 @@ class Ring:
 
     def __init__(self, file: Path, now: Callable[[], float] = lambda: 0.0) -> None:
         self.model = Model(file, now)
+        self.accidents = Accidents(self.model)
         self.machines = Machines(self.model)
         self.releases = Releases(self.model, self.machines)
         self.flux = Flux(self.model, self.machines, self.releases)

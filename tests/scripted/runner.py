@@ -71,14 +71,16 @@ class ScriptedRunner:
         return Answer(stdout={"status": "", "rev-parse": f"{commit}\n"}.get(words[2], f"{commit}\trefs/heads/main\n"))
 
     def _kustomize(self, _: Command, words: list[str]) -> Answer:
-        path = Path(words[-1]).relative_to(self._root)
-        return Answer(stdout=Recordings().text(build_name(str(path))))
+        # A Kustomization with patches of its own is built in a copy of the tree.
+        path = words[-1].partition("/kubernetes/")[2]
+        return Answer(stdout=Recordings().text(build_name(f"kubernetes/{path}")))
 
     def _helm(self, command: Command, words: list[str]) -> Answer:
         if words[0] != "list":
             raise unknown(command)
         with self._model.look():
-            newest = [json_of(self._releases.history(one.name)[-1]) for one in CORE_RELEASES]
+            histories = [self._releases.history(one.name) for one in CORE_RELEASES]
+            newest = [json_of(history[-1]) for history in histories if history]
         listed = []
         for release in newest:
             chart = release["chart"]["metadata"]

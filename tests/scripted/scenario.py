@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,35 +14,48 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.engine.journal import FILE
 from bootstrap.engine.journal_contents import Contents, read
 from bootstrap.host.commands import Command, CommandError, MemoryFile
-from bootstrap.host.objects import mapping, text
+from bootstrap.host.objects import mapping, name_of, text
 from bootstrap.host.secret import Redactor, Secret
 from bootstrap.host.yaml_io import load as load_yaml
 from inventory.loader import load
 from kube.cluster import LEASE, SECRET
-from tests.scripted.canaries import write_store
+from talos.client import Talosctl
+from talos.machineconfig import talosconfig
+from tests.scripted.canaries import new_bundle, write_store
 from tests.scripted.conduct import Order, in_child
 from tests.scripted.contract import Question, Said
 from tests.scripted.helm import json_of
 from tests.scripted.machines import Delays
+from tests.scripted.node_answers import configuration
 from tests.scripted.recordings import ROOT
 from tests.scripted.ring import Ring
 from tests.scripted.runner import ScriptedRunner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.context import ForkServerProcess
 
     from bootstrap.host.objects import Object
+    from inventory.model import Cluster
+    from kube.cluster import KindRef
+    from tests.scripted.accidents import Accident
     from tests.scripted.model import Effect
+    from tests.scripted.ports import Machine
 
+# An order of nothing but the phase talos and what it needs.
+TALOS: dict[str, Any] = {"request": {"only": ("secrets", "machines", "talos")}}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # What the fork server has imported before it forks; a child then costs milliseconds.
 _PRELOADED = [
     "tests.scripted.conduct", "bootstrap.views.log", "cryptography.hazmat.primitives.asymmetric.ec",
     "cryptography.hazmat.primitives.serialization", "cryptography.x509.oid", "inventory.schema", "structlog",
+    "tenacity", "_strptime",
 ]  # fmt: skip
 # Seconds for one run in a scripted world, which takes a tenth of one; more means that it hangs.
 _RUN_SECONDS = 60.0
 _MASKED = ("uid", "resourceVersion")
+# What of a machine depends on how often it booted and what it met on the way.
+_OF_A_LIFE = ("boot", "clock", "console", "port", "slow")
 
 
 @dataclass(frozen=True)
@@ -76,14 +90,19 @@ class Scenario:
         delays: how long things take.
         nodes: how many control planes the cluster has.
         workers: how many workers.
+        absent: names of those that the inventory calls absent.
+        cluster: name of the cluster; only the lab's machines are as many as is asked for.
     """
 
     def __init__(
         self, place: Path, *, store: Path | None = None, world: Path | None = None, delays: Delays | None = None,
         nodes: int = 1,
         workers: int = 0,
+        absent: Sequence[str] = (),
+        cluster: str = "lab",
     ) -> None:  # fmt: skip
         self.place = place
+        self.cluster = cluster
         self.world = world or place / "world.sqlite"
         self.store = store or place / "store"
         self._count = 0
@@ -93,8 +112,10 @@ class Scenario:
         self._write_repository(["controlplane"] * nodes + ["worker"] * workers)
         if world is None:
             with Ring(self.world) as ring:
-                ring.machines.rack(load(self.root, "lab").nodes, delays or Delays())
+                ring.machines.rack(self.inventory, delays or Delays())
                 ring.model.put("commit", COMMIT)
+        for name in absent:
+            self._edit_inventory(f"  - name: {name}\n", f"  - name: {name}\n    absent: true\n")
 
     @property
     def root(self) -> Path:
@@ -104,7 +125,12 @@ class Scenario:
     @property
     def journal(self) -> Path:
         """The journal."""
-        return self.root / ".firstlight" / "lab" / FILE
+        return self.root / ".firstlight" / self.cluster / FILE
+
+    @property
+    def inventory(self) -> Cluster:
+        """The cluster as the inventory has it."""
+        return load(self.root, self.cluster)
 
     @property
     def cluster_id(self) -> str:
@@ -119,7 +145,7 @@ class Scenario:
     def start(self, **order: Any) -> tuple[ForkServerProcess, Path]:
         """Begin with an order in a process of its own."""
         self._count += 1
-        made = Order(self.place, f"{self._count:03}", self.world, **order)
+        made = Order(self.place, f"{self._count:03}", self.world, cluster=self.cluster, **order)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         process = context.Process(target=in_child, args=(made,), daemon=True)
@@ -161,6 +187,71 @@ class Scenario:
         with Ring(self.world) as ring:
             return ring.model.get(key)
 
+    def plan(self, *accidents: Accident) -> None:
+        """Let these go wrong."""
+        with Ring(self.world) as ring:
+            ring.accidents.plan(accidents)
+
+    def fired(self) -> list[int]:
+        """How often each of the planned accidents has happened."""
+        with Ring(self.world) as ring:
+            return [each.fired for each in ring.accidents.all()]
+
+    def asked(self, question: str) -> int:
+        """How often a machine was asked something: `lab-02 get links`, `lab-01 handshake`."""
+        with Ring(self.world) as ring:
+            return sum(times for text, times in ring.model.asked().items() if f"{text} ".startswith(f"{question} "))
+
+    def machine(self, name: str) -> Machine:
+        """A machine."""
+        with Ring(self.world) as ring:
+            return ring.model.machine(name)
+
+    def change(self, name: str, **properties: Any) -> None:
+        """Change what a machine is."""
+        with Ring(self.world) as ring:
+            ring.model.put_machine({**ring.model.machine(name), **properties})
+
+    def configure(self, *names: str, etcd: Sequence[str] = (), foreign: Sequence[str] = ()) -> None:
+        """Make machines some that were configured before, and let what they do by themselves happen.
+
+        Args:
+            names: of machines that this cluster's secrets configured.
+            etcd: those of them that each began an etcd of their own.
+            foreign: machines that another cluster's secrets configured.
+        """
+        ours = (self.store / "bundle.yaml").read_bytes()
+        with Ring(self.world) as ring:
+            for bundle, some in ((ours, names), (new_bundle().encode(), foreign)):
+                secrets = load_yaml(bundle, source="bundle")
+                for node in (node for node in self.inventory.nodes if node.name in some):
+                    config = configuration(secrets, node)
+                    ring.machines.settle(ring.model.machine(node.name), config, etcd=etcd)
+            ring.machines.begin()
+            ring.model.settle()
+
+    def names(self, kind: KindRef) -> list[str]:
+        """The names of all objects of a kind."""
+        with Ring(self.world) as ring:
+            return [name_of(item) for item in ring.model.select(kind)]
+
+    def members(self) -> list[list[str]]:
+        """The members of every etcd: names, learners with a star."""
+        with Ring(self.world) as ring:
+            ring.model.settle()
+            every = ring.machines.etcd.clusters().values()
+            return [sorted(one["name"] + "*" * one["learner"] for one in members) for members in every]
+
+    def runner(self, ring: Ring) -> ScriptedRunner:
+        """The programs over a world."""
+        return ScriptedRunner(self.root, self.inventory, ring, Redactor())
+
+    def client(self, ring: Ring) -> tuple[Talosctl, Secret]:
+        """talosctl over a world, and the talosconfig of the store's secrets."""
+        talosctl = Talosctl(Path("/programs/talosctl"), self.runner(ring))
+        bundle = Secret((self.store / "bundle.yaml").read_bytes(), "bundle")
+        return talosctl, talosconfig(talosctl, self.inventory, bundle)
+
     def begin_rival(self) -> None:
         """Let another operator take the lease."""
         with Ring(self.world) as ring:
@@ -169,51 +260,67 @@ class Scenario:
     def ask(self, question: Question) -> Said:
         """Ask a question of the contract."""
         with Ring(self.world) as ring:
-            cluster, redactor = load(self.root, "lab"), Redactor()
-            runner = ScriptedRunner(self.root, cluster, ring, redactor)
-            config = Secret((self.journal.parent / "talosconfig").read_bytes(), "talosconfig")
-            program, *words = (word.replace("NODE", str(cluster.bootstrap.address)) for word in question.words)
+            node, (_, config) = self.inventory.bootstrap, self.client(ring)
+            places = {"NODE": str(node.address), "MAINTENANCE": str(node.maintenance_address)}
+            program, *words = (_renamed(word, tuple(places.items())) for word in question.words)
             arguments: tuple[str | MemoryFile, ...] = (*words, MemoryFile(config, "--talosconfig="))
             try:
-                result = runner.run(Command(Path("/programs") / program, arguments))
+                result = self.runner(ring).run(Command(Path("/programs") / program, arguments))
             except CommandError as error:
                 return Said(error.exit_code_seen or 0, error.stdout, error.stderr)
             return Said(result.exit_code, result.text, result.stderr.decode())
 
     def remembered(self) -> Contents:
         """What the journal says."""
-        return read(self.journal, cluster="lab")
+        return read(self.journal, cluster=self.cluster)
 
     def final_world(self) -> list[Any]:
         """The world once everything has happened, without what differs between two lives of one cluster."""
         with Ring(self.world) as ring:
             ring.model.settle()
             every = (_normal(item) for item in ring.model.every() if item["kind"] != LEASE[1])
-            return [*ring.model.machines(), *every]
+            machines = (
+                {key: one for key, one in each.items() if key not in _OF_A_LIFE} for each in ring.model.machines()
+            )
+            return [*machines, *every]
 
     def _write_repository(self, roles: list[str]) -> None:
-        for name in ("bootstrap/helmfile.d", "kubernetes", "talos/lab"):
+        for name in ("bootstrap/helmfile.d", "kubernetes", f"talos/{self.cluster}"):
             shutil.copytree(ROOT / name, self.root / name)
-        shutil.copy(ROOT / "bootstrap" / "resources.yaml", self.root / "bootstrap")
+        for name in ("expected-crds.yaml", "resources.yaml"):
+            shutil.copy(ROOT / "bootstrap" / name, self.root / "bootstrap")
         shutil.copy(ROOT / "talos" / "base.yaml", self.root / "talos")
-        inventory = (ROOT / "inventory" / "lab.yaml").read_text()
+        inventory = (ROOT / "inventory" / f"{self.cluster}.yaml").read_text()
         for old, new in (
             ("provider: connect", "provider: file"),
-            ("op://lab/talos-lab/bundle", f"file://{self.store}/bundle.yaml"),
-            ("op://lab/onepassword-connect/token", f"file://{self.store}/token"),
+            (f"op://{self.cluster}/talos-{self.cluster}/bundle", f"file://{self.store}/bundle.yaml"),
+            (f"op://{self.cluster}/onepassword-connect/token", f"file://{self.store}/token"),
         ):
             assert old in inventory
             inventory = inventory.replace(old, new)
-        first = inventory[inventory.index("  - name: lab-01") :]
-        patches = self.root / "talos" / "lab"
+        # What nobody confirmed is refused for real machines, and nobody has to confirm anything here.
+        inventory = re.sub(r" *unverified: \[.*\]\n", "", inventory)
+        if self.cluster == "lab":
+            inventory += self._others(inventory[inventory.index("  - name: lab-01") :], roles)
+        (self.root / "inventory").mkdir()
+        (self.root / "inventory" / f"{self.cluster}.yaml").write_text(inventory)
+
+    def _others(self, first: str, roles: list[str]) -> str:
+        """The lab's further machines, made from its first."""
+        patches, found = self.root / "talos" / "lab", ""
         for number, role in enumerate(roles[1:], start=2):
             names = (("lab-01", f"lab-0{number}"), ("13.11", f"13.1{number}"), (":11", f":1{number}"))
-            inventory += _renamed(first, (*names, ("role: controlplane", f"role: {role}")))
+            found += _renamed(first, (*names, ("role: controlplane", f"role: {role}")))
             (patches / role).mkdir(exist_ok=True)
             patch = _renamed((patches / "controlplane" / "lab-01.yaml").read_text(), names)
             (patches / role / f"lab-0{number}.yaml").write_text(patch)
-        (self.root / "inventory").mkdir()
-        (self.root / "inventory" / "lab.yaml").write_text(inventory)
+        return found
+
+    def _edit_inventory(self, old: str, new: str) -> None:
+        file = self.root / "inventory" / "lab.yaml"
+        content = file.read_text()
+        assert old in content
+        file.write_text(content.replace(old, new))
 
 
 def _renamed(content: str, names: tuple[tuple[str, str], ...]) -> str:

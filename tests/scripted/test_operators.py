@@ -29,7 +29,7 @@ def test_of_two_operators_on_one_machine_one_is_refused_at_once(make: Make, want
         one, other = together([scenario], request={"only": ("talos", "prerequisites")})
         assert (one.exit_code, other.exit_code) in {(0, LOCKED), (0, 0)}, other.stderr
         assert len({effect.pid for effect in scenario.effects()}) == 1
-        assert len(scenario.effects()) == 5
+        assert len(scenario.effects()) == 6
         if other.exit_code == LOCKED:
             refused += 1
             assert "another run works on cluster lab" in other.stderr

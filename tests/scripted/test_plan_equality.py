@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.engine.journal_contents import Kind
 from bootstrap.engine.journal_file import read
+from tests.scripted.test_live_plan import ACTIONS
 
 if TYPE_CHECKING:
     from tests.scripted.conftest import Make
@@ -27,7 +28,7 @@ def test_a_plan_announces_what_a_run_does(make: Make) -> None:
     announced = plan.kept("announced.json")
     assert sorted(announced) == sorted(journalled)
     assert sorted(ran.kept("performed.json")) == sorted(journalled)
-    assert len(announced) == 12
+    assert len(announced) == ACTIONS
 
 
 def test_a_plan_is_the_same_twice(make: Make) -> None:

@@ -23,7 +23,8 @@ from phases import evidence
 from phases.evidence import Gatherer, is_wanted
 from phases.refs import SECRETS
 from phases.world import Credentials, World
-from talos.client import ServiceState, Talosctl
+from talos.client import Talosctl
+from talos.resources import ServiceState
 from tests.unit.talos.recorded import Recording, Replay
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from phases.world import World
 from talos import bundle as bundles
 from talos.client import Talosctl
 from talos.probe import Observation, State
+from tests.unit.phases.rack import Rack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,10 @@ ACTIONS = (
     ("talos/api", 1, "write kubeconfig and talosconfig of our own identity, mode 0600"),
     (
         "prerequisites/resources", 1,
-        "apply Namespace external-secrets, Namespace flux-system, Secret external-secrets/onepassword-connect-token",
+        (
+            "apply Namespace cert-manager, Namespace external-secrets, Namespace flux-system, "
+            "Secret external-secrets/onepassword-connect-token"
+        ),
     ),
     ("crds/definitions", 1, "apply the definitions things.example.org"),
     ("core/cilium", 1, "install release kube-system/cilium: helmfile sync -l name=cilium --skip-needs"),
@@ -66,17 +70,20 @@ ACTIONS = (
 
 
 class Answering:
-    """Runs programs for real, but answers talosctl's apply-config as a node in maintenance mode does."""
+    """Runs programs for real, but answers talosctl's questions as a node in maintenance mode does."""
 
     def __init__(self, said: str = "Dry run summary:\nNode is running in maintenance mode.\n") -> None:
         self.asked: list[str] = []
         self._said = said
         self._real = ShCommandRunner(Redactor())
+        self._rack = Rack(load(ROOT, "lab"), State.MAINTENANCE)
 
     def run(self, command: Command) -> Result:
         self.asked.append(str(command))
         if "apply-config" in command.arguments:
             return Result(0, b"", self._said.encode(), 0.1)
+        if "--insecure" in command.arguments:
+            return self._rack.run(command)
         return self._real.run(command)
 
 
