@@ -15,12 +15,14 @@ from bootstrap.host.programs import Use, names_for
 from bootstrap.host.secret import Redactor
 from bootstrap.host.toolbox import Toolbox
 from bootstrap.host.toolchain import build_environment, find_go
+from phases.world import state_folder
 from rehearsal import control, namespaces
 from rehearsal.emulator import this_host
 from rehearsal.lab import FOLDER, Lab
 from rehearsal.preparation import Workshop, check_resources, prepare
 from rehearsal.repository import commit_worktree
 from rehearsal.settings import OVERLAY_FILE, SETTINGS_FILE, SOCKET_FILE, from_json
+from rehearsal.wiring import read_wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,9 +50,10 @@ def bring_up(
     lab = Lab(cache)
     lab.check_owner(root, cluster.name)
     cache.mkdir(parents=True, exist_ok=True)
-    host = SystemPackages(this_system(os.environ), runner, report, os.environ).ensure(
-        {Need.BUILD_C, Need.IMAGE, Need.MACHINE, Need.NETWORK, Need.GIT}
-    )
+    needs = {Need.BUILD_C, Need.IMAGE, Need.MACHINE, Need.NETWORK, Need.GIT}
+    if read_wiring(root, cluster).lacp:
+        needs.add(Need.SWITCH)
+    host = SystemPackages(this_system(os.environ), runner, report, os.environ).ensure(needs)
     if not lab.owner():
         problems = [*namespaces.check(host["unshare"], host["ip"], runner), *check_resources(cluster, cache)]
         if problems:
@@ -149,7 +152,8 @@ def open_shell(root: Path, cache: Path, command: str) -> NoReturn:
         FirstlightError: no lab is running.
     """
     lab = Lab(cache)
-    state = root / ".firstlight" / lab.owner().get("cluster", "lab")
+    owner = lab.owner()
+    state = state_folder(root, owner.get("cluster", "lab"), rehearsal="rehearsal" in owner)
     # The shell is the operator's: kubectl and talosctl find the cluster without flags.
     os.environ |= {"KUBECONFIG": str(state / "kubeconfig"), "TALOSCONFIG": str(state / "talosconfig")}
     found = Toolbox(root, cache, ShCommandRunner(Redactor()), _silent, os.environ.get("PATH", "")).look(names_for())

@@ -18,13 +18,26 @@ PR_SET_PDEATHSIG: Final = 1
 
 
 def escort(play: Callable[[], NoReturn]) -> NoReturn:
-    """Do something in a child of one thread and end as it ends; when we are killed, so is the child.
+    """Do something in a child of one thread and end as it ends; see `accompany`."""
+    status = accompany(play)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def accompany(play: Callable[[], NoReturn], beside: Callable[[], None] = lambda: None) -> int:
+    """Do something in a child of one thread and wait for its end; when we are killed, so is the child.
 
     A signal from the terminal reaches the child by itself, because it is in our process group; one that a process
     sent to us is passed on.
 
     Args:
-        play: called in the child; executes a program, or escorts somebody itself.
+        play: called in the child; executes a program, or escorts somebody itself. Its signals stay blocked here
+            afterwards, so that what is to be cleaned up is.
+        beside: called here as soon as there is a child; may begin threads.
+
+    Returns:
+        The child's exit code, or 128 and the signal that ended it.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*PASSED_ON, signal.SIGCHLD})
     child = os.fork()
@@ -37,10 +50,8 @@ def escort(play: Callable[[], NoReturn]) -> NoReturn:
             sys.stderr.write(f"error: {error.filename or 'the command'} cannot be run: {error.strerror}\n")
         finally:
             os._exit(os.EX_OSERR)
-    status = _accompany(child)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    beside()
+    return _await(child)
 
 
 def die_with_parent() -> None:
@@ -48,7 +59,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _accompany(child: int) -> int:
+def _await(child: int) -> int:
     """Pass signals on until the child has ended; its exit code, or 128 and the signal that ended it."""
     while True:
         info = signal.sigwaitinfo({*PASSED_ON, signal.SIGCHLD})

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -19,6 +19,7 @@ from bootstrap.host.packages import SYSTEM_FOLDERS
 from rehearsal.debian import BACKPORTS, RELEASE, Archive
 from rehearsal.registry import PATIENT_COLLECTOR, Image
 from rehearsal.storage import IMAGE, workspace
+from talos.schematic import PLAIN_INSTALLER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,15 +93,24 @@ class ImageBuilder:
                 self._build(folder, authority)
         return assets
 
-    def images(self, assets: BootAssets) -> list[Image]:
-        """The images of `lab/images.yaml`, their files resolved."""
-        entries = cast("list[dict[str, Yaml]]", yaml_io.load_file(self._list)[0])
-        return [self._image(entry, assets) for entry in entries]
+    def images(self, assets: BootAssets, *, installer: str) -> list[Image]:
+        """The images of `lab/images.yaml`, their files resolved, and the installer under the name that is asked for.
 
-    def images_key(self, assets: BootAssets) -> str:
-        """Digest of everything that the images are made of."""
+        Args:
+            assets: what the trees are taken from.
+            installer: reference of a cluster's installer; it stands in for one with extensions, which it lacks.
+        """
+        entries = cast("list[dict[str, Yaml]]", yaml_io.load_file(self._list)[0])
+        images = [self._image(entry, assets) for entry in entries]
+        if installer in {image.reference for image in images}:
+            return images
+        return [*images, *(replace(image, reference=installer) for image in images if _installs(image))]
+
+    def images_key(self, images: list[Image]) -> str:
+        """Digest of everything that images are made of, their names among it."""
         own = [path.read_bytes() for path in sorted(self._list.parent.iterdir()) if path.is_file()]
-        names = sorted({str(path) for image in self.images(assets) for path in image.files.values()})
+        names = sorted({str(path) for image in images for path in image.files.values()})
+        names += sorted(image.reference for image in images)
         return _digest([LAYERS, *own, *(name.encode() for name in names)])
 
     def _image(self, entry: dict[str, Yaml], assets: BootAssets) -> Image:
@@ -201,6 +211,10 @@ class ImageBuilder:
         for name in ("vmlinuz", "initramfs.img", "trees", "ca-bundle.crt"):
             (work / name).rename(finished / name)
         finished.rename(folder)
+
+
+def _installs(image: Image) -> bool:
+    return image.reference.startswith(f"{PLAIN_INSTALLER}:")
 
 
 def _digest(parts: list[bytes]) -> str:

@@ -176,11 +176,14 @@ class Internet:
                 # A few kilobytes to the same machine.
                 self._runner.run(Command(helm, ("push", str(chart.file), chart.repository), environment, timeout=60))
             else:
-                shutil.copy(chart.file, folder / chart.repository.removeprefix("https://").strip("/"))
-        for host in settings.chart_hosts:
-            self._runner.run(
-                Command(helm, ("repo", "index", str(folder / host)), environment, timeout=60)
-            )  # reads a few files
+                repository = folder / chart.repository.removeprefix("https://").strip("/")
+                repository.mkdir(parents=True, exist_ok=True)
+                shutil.copy(chart.file, repository)
+        for repository in sorted(
+            {file.parent for host in settings.chart_hosts for file in (folder / host).rglob("*.tgz")}
+        ):
+            # Reads a few files.
+            self._runner.run(Command(helm, ("repo", "index", str(repository)), environment, timeout=60))
         _swap(settings.folder / "charts", folder)
         return [f"{chart.name} {chart.version}" for chart in charts]
 

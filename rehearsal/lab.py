@@ -222,6 +222,7 @@ class Lab:
         owner = {
             "root": str(settings.root), "cluster": settings.cluster, "inputs": settings.inputs,
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            **({"rehearsal": "REHEARSAL, the real cluster is not asked"} if settings.rehearsal else {}),
         }  # fmt: skip
         self._lock.write_text(json.dumps(owner))
         (self.folder / SETTINGS_FILE).write_text(settings.to_json())

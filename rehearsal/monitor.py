@@ -79,6 +79,7 @@ class State(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     DISK_FULL = "stopped by a full disk"
+    OFF = "off"
     ENDED = "ended"
 
 

@@ -1,4 +1,4 @@
-"""The lab's network inside its namespaces: bridge, taps, addresses, DHCP, DNS, and a time server that can lie."""
+"""The network inside the lab's namespaces: bridge or switch, addresses, DHCP, DNS, and a time server that can lie."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bootstrap.host.commands import Command
+from bootstrap.host.errors import InputError
 from rehearsal.settings import (
     CONNECT_ADDRESS,
     CONNECT_NAMES,
@@ -19,11 +20,12 @@ from rehearsal.settings import (
     TIME_ADDRESS,
     WEB_ADDRESS,
 )
+from rehearsal.switch import Switch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bootstrap.host.commands import CommandRunner
+    from bootstrap.host.commands import ShCommandRunner
     from rehearsal.settings import LabSettings
 
 BRIDGE = "lab0"
@@ -39,31 +41,74 @@ def tap_name(machine: int, card: int) -> str:
     return f"tap{machine}-{card}"
 
 
-class Network:
-    """Makes the interfaces by `ip`; knows the names of the taps."""
+def other_mac(mac: str) -> str:
+    """The hardware address of the machine that stands in another's place; DHCP gives it the same address."""
+    first, _, rest = mac.partition(":")
+    # The bit of an address that no manufacturer gave (IEEE 802); one that has it already loses it.
+    return f"{int(first, 16) ^ 0x02:02x}:{rest}"
 
-    def __init__(self, settings: LabSettings, runner: CommandRunner) -> None:
+
+def bond_name(machine: int) -> str:
+    """The switch's bond with the cards of a machine, counted from 0."""
+    return f"bond{machine}"
+
+
+class Network:
+    """The interfaces, made by `ip`: the kernel's bridge, or a switch where bonds want a partner."""
+
+    def __init__(self, settings: LabSettings, runner: ShCommandRunner) -> None:
         self._settings = settings
         self._runner = runner
         self._ip = settings.programs["ip"]
+        self._switch = Switch(BRIDGE, settings.folder / "switch", settings.programs, runner) if settings.lacp else None
 
     def make(self) -> None:
-        """Bridge with the gateway's address, the internet's addresses, one tap per network card."""
+        """Bridge with the gateway's address, the internet's addresses, one tap per network card.
+
+        Raises:
+            FirstlightError: an interface cannot be made, or the switch does not start.
+        """
         prefix = ipaddress.ip_network(self._settings.network).prefixlen
         self._run("link", "set", "lo", "up")
-        self._run("link", "add", BRIDGE, "type", "bridge")
+        if self._switch:
+            self._switch.start()
+        else:
+            self._run("link", "add", BRIDGE, "type", "bridge")
         self._run("addr", "add", f"{self._settings.gateway}/{prefix}", "dev", BRIDGE)
         for address in (REGISTRY_ADDRESS, WEB_ADDRESS, CONNECT_ADDRESS, TIME_ADDRESS):
             self._run("addr", "add", f"{address}/32", "dev", "lo")
         self._run("link", "set", BRIDGE, "up")
-        for tap in self.taps():
-            self._run("tuntap", "add", "dev", tap, "mode", "tap")
-            self._run("link", "set", tap, "master", BRIDGE, "up")
+        for machine in range(len(self._settings.machines)):
+            self._connect(machine)
 
-    def taps(self) -> list[str]:
-        """Every tap, in the order of machines and cards."""
-        machines = enumerate(self._settings.machines)
-        return [tap_name(number, card) for number, machine in machines for card in range(len(machine.macs))]
+    def taps(self, machine: int) -> list[str]:
+        """The taps of a machine, in the order of its cards."""
+        return [tap_name(machine, card) for card in range(len(self._settings.machines[machine].macs))]
+
+    def set_partner(self, machine: int, *, present: bool) -> None:
+        """Have the switch answer a machine's LACP, or not.
+
+        Raises:
+            InputError: the lab's bonds want no partner.
+        """
+        if self._switch is None:
+            raise InputError("no bond of this lab wants a partner", cause="its machine configuration has no 802.3ad")
+        change = self._switch.connect if present else self._switch.disconnect_partner
+        change(bond_name(machine), self.taps(machine))
+
+    def end(self) -> None:
+        """End the switch; the interfaces go with the namespaces."""
+        if self._switch:
+            self._switch.end()
+
+    def _connect(self, machine: int) -> None:
+        for tap in self.taps(machine):
+            self._run("tuntap", "add", "dev", tap, "mode", "tap")
+            self._run("link", "set", tap, "mtu", str(self._settings.mtu), "up")
+            if not self._switch:
+                self._run("link", "set", tap, "master", BRIDGE)
+        if self._switch:
+            self._switch.connect(bond_name(machine), self.taps(machine))
 
     def _run(self, *arguments: str) -> None:
         # Netlink answers at once; ten seconds mean that the machine is stuck.
@@ -104,7 +149,10 @@ def dnsmasq_arguments(settings: LabSettings) -> tuple[str, ...]:
         f"--dhcp-leasefile={settings.folder / 'leases'}",
         f"--dhcp-range={first},{last},{network.netmask},12h",
         f"--dhcp-option=option:router,{settings.gateway}", f"--dhcp-option=option:dns-server,{settings.gateway}",
-        *(f"--dhcp-host={machine.macs[0]},{machine.maintenance_address}" for machine in settings.machines),
+        *(
+            f"--dhcp-host={machine.macs[0]},{other_mac(machine.macs[0])},{machine.maintenance_address}"
+            for machine in settings.machines
+        ),
         *(f"--address=/{name}/{address}" for name, address in sorted(addresses.items())),
         "--address=/#/",
     )  # fmt: skip

@@ -10,24 +10,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
 from inventory.model import VirtualMachine
 from rehearsal.certificates import ensure_authority
 from rehearsal.charts import chart_needs
 from rehearsal.emulator import TRANSLATIONS, EmulatorChoice
 from rehearsal.image import ImageBuilder
-from rehearsal.machine import EMULATED_ARGUMENTS, Machine
+from rehearsal.machine import Machine, template_of
 from rehearsal.monitor import COMMANDS_SOCKET, EVENTS_SOCKET
+from rehearsal.overlay import lab_documents, rehearsal_documents, write
 from rehearsal.registry import images_to_json
 from rehearsal.settings import IMAGES_FILE, MODULES_FILE, OVERLAY_FILE, LabSettings, MachineSettings
 from rehearsal.storage import REGISTRY, keep
+from rehearsal.wiring import read_wiring
+from talos.schematic import install_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bootstrap.host.commands import CommandRunner
-    from bootstrap.host.yaml_io import Yaml
     from inventory.model import Cluster, Node
     from rehearsal.emulator import Host
     from rehearsal.lab import Lab
@@ -66,11 +67,13 @@ class Workshop:
 def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
     """Too little memory or disk for the machines of a cluster, as problems."""
     problems = []
-    machines = [_machine(node) for node in cluster.nodes]
+    machines = _machines(cluster)
     wanted = sum(machine.memory + TRANSLATIONS for machine in machines) + SPARE_MEMORY
     available = _available_memory()
     if available < wanted:
-        problems.append(Problem(f"the lab wants {wanted} MiB of memory, {available} MiB are available"))
+        remedy = "rehearse with fewer machines: --nodes" if cluster.rehearsal and len(machines) > 1 else ""
+        text = f"the lab wants {wanted} MiB of memory, {available} MiB are available"
+        problems.append(Problem(text, remedy=remedy))
     free = shutil.disk_usage(cache).free // 2**30
     needed = DISK_PER_MACHINE * len(machines)
     if free < needed:
@@ -103,20 +106,22 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
     authority = ensure_authority(lab.cache / "ca")
     builder = ImageBuilder(lab.cache, workshop)
     assets = builder.ensure(authority.certificate)
-    images = builder.images(assets)
-    images_key = builder.images_key(assets)
+    images = builder.images(assets, installer=install_image(workshop.root, cluster))
+    images_key = builder.images_key(images)
     emulator = EmulatorChoice(lab.cache, workshop).choose(assets.kernel, settled=bool(lab.owner()))
     needs = chart_needs(workshop.root / "lab" / "charts")
     host, _, path = cluster.git.url.removeprefix("https://").partition("/")
+    wiring = read_wiring(workshop.root, cluster)
     settings = LabSettings(
         cluster=cluster.name, root=workshop.root, folder=lab.folder, network=str(cluster.networks.nodes),
-        gateway=str(cluster.networks.gateway), endpoint=(cluster.endpoint_host, str(cluster.bootstrap.address)),
+        gateway=str(cluster.networks.gateway), endpoint=endpoint(cluster),
         time_names=cluster.networks.time_servers, chart_hosts=needs.hosts, git_host=host,
         git_path=path.removesuffix(".git"), git_ref=cluster.git.ref, vault=cluster.name,
         kernel=assets.kernel, initramfs=assets.initramfs, registry_base=lab.cache / f"{REGISTRY}-{images_key}",
         images_key=images_key, authority_certificate=authority.certificate, authority_key=authority.key,
         emulator=emulator, programs=workshop.programs,
-        machines=tuple(_machine(node) for node in cluster.nodes), inputs="",
+        machines=_machines(cluster), inputs="",
+        rehearsal=cluster.rehearsal, lacp=wiring.lacp, mtu=wiring.mtu,
     )  # fmt: skip
     settings = replace(settings, inputs=hashlib.sha256(settings.to_json().encode()).hexdigest()[:16])
     if not lab.owner():
@@ -125,16 +130,17 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         (lab.folder / IMAGES_FILE).write_text(images_to_json(images))
         folders = {module: str(builder.module_folder(module)) for module in needs.modules}
         (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
-        overlay = overlay_text(authority.certificate.read_text(), emulated=emulator.emulates)
-        (lab.folder / OVERLAY_FILE).write_text(overlay)
+        over = rehearsal_documents(workshop.root, wiring) if cluster.rehearsal else []
+        over += lab_documents(authority.certificate.read_text(), emulated=emulator.emulates)
+        write(lab.folder / OVERLAY_FILE, over)
     return settings
 
 
 def _used(settings: LabSettings) -> list[Path]:
     """The folders of the cache that a lab uses."""
     machines = [Machine(number, one, settings) for number, one in enumerate(settings.machines)]
-    templates = [machine.template.parent for machine in machines]
-    return [settings.kernel.parent, settings.registry_base, settings.emulator.program.parent, *templates]
+    template = template_of(machines, settings.registry_base.parent)
+    return [settings.kernel.parent, settings.registry_base, settings.emulator.program.parent, template]
 
 
 def _renew(folder: Path) -> None:
@@ -146,31 +152,22 @@ def _renew(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
 
 
-def overlay_text(certificate: str, *, emulated: bool) -> str:
-    """The patches over a cluster's own machine configuration: what the lab's machines need and hardware does not."""
-    documents: list[Yaml] = [
-        {
-            "apiVersion": "v1alpha1",
-            "kind": "TrustedRootsConfig",
-            "name": "firstlight-lab",
-            "certificates": certificate,
-        }
-    ]
-    if emulated:
-        # The first processor quota makes the kernel patch its own code, which QEMU's emulation with several
-        # threads does not survive (an int3 oops in update_curr). The arguments are those of the first boot.
-        machine: dict[str, Yaml] = {
-            "kubelet": {"extraConfig": {"cpuCFSQuota": False}},
-            "install": {"extraKernelArgs": [*EMULATED_ARGUMENTS]},
-        }
-        documents.insert(0, {"machine": machine})
-    return yaml_io.dump_all(documents)
+def _machines(cluster: Cluster) -> tuple[MachineSettings, ...]:
+    """What stands for the nodes that are there."""
+    return tuple(_machine(node) for node in cluster.nodes if not node.absent)
 
 
 def _machine(node: Node) -> MachineSettings:
     machine = node.machine or DEFAULT_MACHINE
-    address = str(node.maintenance_address)
-    return MachineSettings(node.name, node.macs, address, machine.memory, machine.cpus, machine.disk)
+    return MachineSettings(
+        node.name, node.macs, str(node.maintenance_address), machine.memory, machine.cpus, machine.disk,
+        address=str(node.address),
+    )  # fmt: skip
+
+
+def endpoint(cluster: Cluster) -> tuple[str, str]:
+    """The name of a cluster's Kubernetes API and the address that the lab's DNS gives for it."""
+    return cluster.endpoint_host, str(cluster.virtual_ip or cluster.bootstrap.address)
 
 
 def _available_memory() -> int:

@@ -22,6 +22,9 @@ REGISTRY_NAMES = (
 )  # fmt: skip
 CONNECT_NAMES = ("opconnect.monosense.dev",)
 
+# Of Talos' API, in maintenance mode and afterwards.
+TALOS_PORT = 50000
+
 # Files of the lab's folder that whoever starts it and the supervisor share.
 SETTINGS_FILE = "settings.json"
 IMAGES_FILE = "images.json"
@@ -76,7 +79,10 @@ class MachineSettings:
         maintenance_address: what DHCP gives to the first card; without prefix.
         memory: MiB.
         cpus: virtual processors.
-        disk: GiB.
+        disk: GiB of the disk that Talos is installed to.
+        more_disks: GiB of each other disk.
+        bus: what the disks are attached to, `virtio` or `sata`; the kernel calls them `vda` or `sda`.
+        address: what its machine configuration gives it; without prefix.
     """
 
     name: str
@@ -85,6 +91,14 @@ class MachineSettings:
     memory: int
     cpus: int
     disk: int
+    more_disks: tuple[int, ...] = ()
+    bus: str = "virtio"
+    address: str = ""
+
+    @property
+    def disks(self) -> tuple[int, ...]:
+        """GiB of every disk, the one that Talos is installed to first."""
+        return (self.disk, *self.more_disks)
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,9 @@ class LabSettings:
         programs: absolute paths by program name.
         machines: the machines.
         inputs: digest by which a running lab is recognised as the same.
+        rehearsal: whether the cluster is a real one, with virtual machines in place of its own.
+        lacp: whether the machines' bonds want a partner at the switch.
+        mtu: bytes of the largest packet between the machines.
     """
 
     cluster: str
@@ -138,6 +155,9 @@ class LabSettings:
     programs: Mapping[str, Path]
     machines: tuple[MachineSettings, ...]
     inputs: str
+    rehearsal: bool = False
+    lacp: bool = False
+    mtu: int = 1500
 
     @property
     def socket(self) -> Path:
@@ -172,5 +192,9 @@ def from_json(text: str) -> LabSettings:
     raw["endpoint"] = (raw["endpoint"][0], raw["endpoint"][1])
     raw["emulator"] = Emulator(**{**raw["emulator"], "program": Path(raw["emulator"]["program"])})
     raw["programs"] = {name: Path(path) for name, path in raw["programs"].items()}
-    raw["machines"] = tuple(MachineSettings(**{**one, "macs": tuple(one["macs"])}) for one in raw["machines"])
+    raw["machines"] = tuple(_machine(one) for one in raw["machines"])
     return LabSettings(**raw)
+
+
+def _machine(raw: Mapping[str, Any]) -> MachineSettings:
+    return MachineSettings(**{**raw, "macs": tuple(raw["macs"]), "more_disks": tuple(raw["more_disks"])})

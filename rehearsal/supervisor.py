@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -23,18 +24,17 @@ from bootstrap.host.files import write_atomically
 from bootstrap.host.locks import try_lock
 from bootstrap.host.secret import Redactor
 from rehearsal import control
+from rehearsal.catalogue import find
 from rehearsal.faults import Faults
 from rehearsal.internet import Internet
-from rehearsal.machine import MAINTENANCE, Machine
+from rehearsal.machine import MAINTENANCE, Machine, template_of
 from rehearsal.network import Network, TimeServer, write_resolver
-from rehearsal.settings import FAILURE_FILE, TIME_ADDRESS, LabSettings, from_json
+from rehearsal.settings import FAILURE_FILE, TALOS_PORT, TIME_ADDRESS, LabSettings, from_json
 from rehearsal.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Talos' API, in maintenance and afterwards.
-TALOS_PORT = 50000
 # A cold boot to maintenance takes 20 to 35 s under emulation; four minutes are a machine that hangs.
 MAINTENANCE_SECONDS = 240.0
 # Commands that look whether a lab runs hold its lock for a moment.
@@ -54,7 +54,9 @@ class Supervisor:
         self._settings = settings
         self._runner = ShCommandRunner(Redactor())
         self._internet = Internet(settings, self._runner)
+        self._network = Network(settings, self._runner)
         self._machines = tuple(Machine(number, one, settings) for number, one in enumerate(settings.machines))
+        self._template = template_of(self._machines, settings.registry_base.parent)
         self._faults: Faults | None = None
         self._snapshots: list[str] = []
         self._ended = threading.Event()
@@ -75,6 +77,7 @@ class Supervisor:
             for machine in self._machines:
                 machine.end()
             self._internet.close()
+            self._network.end()
 
     def handle(self, request: str, arguments: dict[str, Any]) -> object:
         """Answer one request of the control socket.
@@ -133,11 +136,13 @@ class Supervisor:
             )
         with self._paused():
             for machine in self._machines:
-                machine.load(name)
+                machine.load(name, self._runner)
 
     def fault(self, name: str, machine: int = 0, seconds: float = 0.0) -> None:
-        """Let an accident happen."""
+        """Let an accident happen; a machine that stands in another's place is in maintenance mode then."""
         self._accidents().begin(name, machine, seconds)
+        if find(name).exchanges:
+            self._await_maintenance(self._machines[machine])
 
     def mend(self, name: str, machine: int = 0) -> int:
         """Mend an accident; how often it was felt."""
@@ -175,24 +180,35 @@ class Supervisor:
             self._settings.programs["mount"], ("--bind", str(resolver), "/etc/resolv.conf"), timeout=10
         )  # instant
         self._runner.run(mount)
-        Network(self._settings, self._runner).make()
+        self._network.make()
         clock = TimeServer(TIME_ADDRESS)
         clock.start()
-        self._faults = Faults(self._settings, self._runner, clock, self._machines)
+        self._faults = Faults(self._settings, self._runner, self._network, clock, self._machines)
         self._internet.give_names()
+        template = self._template if self._template.exists() else None
         for machine in self._machines:
-            machine.create(self._runner)
-            machine.start(self._runner)
+            machine.create(self._runner, template)
+            begin = machine.restore if template else machine.start
+            begin(self._runner)
         self._internet.open(self._tell)
         for machine in self._machines:
             self._tell(f"waiting for {machine.settings.name} to reach maintenance")
             self._await_maintenance(machine)
-        if all(machine.restored for machine in self._machines):
+        if template:
             self._snapshots = [MAINTENANCE]
             return
         self.save(MAINTENANCE)
-        for machine in self._machines:
-            machine.keep()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep the machines, saved under `MAINTENANCE` before, as the template of the next lab like this one."""
+        made = self._template.with_name(f"{self._template.name}.new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        with self._paused():
+            for machine in self._machines:
+                machine.keep(made)
+        made.rename(self._template)
 
     def _tell(self, doing: str) -> None:
         self._doing = doing
@@ -207,7 +223,8 @@ class Supervisor:
                 return False
             return True
 
-        wait_for(answers, MAINTENANCE_SECONDS, f"{machine.settings.name} to reach maintenance")
+        # Machines that boot at the same time share the host's processors.
+        wait_for(answers, MAINTENANCE_SECONDS * len(self._machines), f"{machine.settings.name} to reach maintenance")
 
 
 def main() -> None:

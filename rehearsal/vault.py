@@ -24,6 +24,23 @@ class Vault:
         with self._lock:
             self._items[item] = dict(fields)
 
+    def create(self, item: str, fields: dict[str, str]) -> dict[str, object] | None:
+        """Store a further item and give it as Connect shows it; None where one of that title is there."""
+        with self._lock:
+            if item in self._items:
+                return None
+            self._items[item] = dict(fields)
+        return self.item(_identity(item))
+
+    def change(self, identity: str, field: str, value: str) -> dict[str, object] | None:
+        """Set one field of an item by its id and give the item; None when there is no such item."""
+        with self._lock:
+            name = next((name for name in self._items if _identity(name) == identity), None)
+            if name is None:
+                return None
+            self._items[name][field] = value
+        return self.item(identity)
+
     def field(self, item: str, field: str) -> str:
         """One value; KeyError when there is none."""
         with self._lock:

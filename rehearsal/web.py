@@ -110,7 +110,7 @@ def serve_git(folder: Path, git: Path, runner: CommandRunner) -> Callable[[Reque
 
 
 def serve_connect(vault: Vault, token: Callable[[], str]) -> Callable[[Request], Response]:
-    """A handler that answers as 1Password Connect does: vaults, items by title, one item, heartbeat.
+    """A handler that answers as 1Password Connect does: vaults, items by title, one item, heartbeat, storing.
 
     Args:
         vault: the one vault.
@@ -122,7 +122,7 @@ def serve_connect(vault: Vault, token: Callable[[], str]) -> Callable[[Request],
             return _json(200, {"name": "1Password Connect API", "version": "1.8.1"})
         if request.headers.get("authorization") != f"Bearer {token()}":
             return _json(401, {"status": 401, "message": "Invalid token signature"})
-        return _answer_connect(vault, request)
+        return _answer_connect(vault, request) if request.method in {"GET", "HEAD"} else _store(vault, request)
 
     return handle
 
@@ -150,6 +150,22 @@ def _answer_connect(vault: Vault, request: Request) -> Response:
             found = vault.item(item)
             return _json(200, found) if found else _json(404, {"status": 404, "message": "Item not found"})
     return _json(404, {"status": 404, "message": "not found"})
+
+
+def _store(vault: Vault, request: Request) -> Response:
+    """A further item, or one field of an item by a JSON patch: what the tool's own provider sends."""
+    found = None
+    content = json.loads(request.body)
+    match request.method, request.path.strip("/").split("/"):
+        case "POST", ["v1", "vaults", identity, "items"] if identity == vault.identity:
+            found = vault.create(content["title"], {each["label"]: each["value"] for each in content["fields"]})
+        case "PATCH", ["v1", "vaults", identity, "items", item] if identity == vault.identity:
+            (patch,) = content
+            if patch["op"] == "add" and patch["path"] == "/fields":
+                found = vault.change(item, patch["value"]["label"], patch["value"]["value"])
+            elif patch["op"] == "replace":
+                found = vault.change(item, patch["path"].split("/")[2], patch["value"])
+    return _json(200, found) if found else _json(400, {"status": 400, "message": "not understood"})
 
 
 def _json(status: int, value: object) -> Response:
@@ -200,7 +216,7 @@ def _bridge(handle: Callable[[Request], Response]) -> type[BaseHTTPRequestHandle
             self.rfile.readline()
             return body
 
-        do_GET = do_HEAD = do_POST = answer  # noqa: N815 # the names that http.server calls
+        do_GET = do_HEAD = do_PATCH = do_POST = answer  # noqa: N815 # the names that http.server calls
 
         def log_message(self, *_: object) -> None:
             """Requests are not logged: their headers carry tokens."""

@@ -31,8 +31,10 @@ from rehearsal.image import ImageBuilder
 from rehearsal.internet import Internet
 from rehearsal.lab import FOLDER
 from rehearsal.network import Network, write_resolver
-from rehearsal.preparation import Workshop, overlay_text
+from rehearsal.overlay import lab_documents, rehearsal_documents, write
+from rehearsal.preparation import Workshop, endpoint
 from rehearsal.settings import MODULES_FILE, OVERLAY_FILE, SETTINGS_FILE, Emulator, LabSettings, from_json
+from rehearsal.wiring import read_wiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -102,7 +104,7 @@ def prepare(folder: Path, cluster: Cluster, workshop: Workshop) -> LabSettings:
     nothing = folder / "nothing"
     settings = LabSettings(
         cluster=cluster.name, root=workshop.root, folder=folder, network=str(cluster.networks.nodes),
-        gateway=str(cluster.networks.gateway), endpoint=(cluster.endpoint_host, str(cluster.bootstrap.address)),
+        gateway=str(cluster.networks.gateway), endpoint=endpoint(cluster),
         time_names=cluster.networks.time_servers, chart_hosts=needs.hosts, git_host=host,
         git_path=path.removesuffix(".git"), git_ref=cluster.git.ref, vault=cluster.name, kernel=nothing,
         initramfs=nothing, registry_base=folder / "images", images_key="", authority_certificate=authority.certificate,
@@ -116,7 +118,8 @@ def prepare(folder: Path, cluster: Cluster, workshop: Workshop) -> LabSettings:
     settings.registry_base.mkdir()
     (folder / SETTINGS_FILE).write_text(settings.to_json())
     (folder / MODULES_FILE).write_text(json.dumps(folders))
-    (folder / OVERLAY_FILE).write_text(overlay_text(authority.certificate.read_text(), emulated=True))
+    over = rehearsal_documents(workshop.root, read_wiring(workshop.root, cluster)) if cluster.rehearsal else []
+    write(folder / OVERLAY_FILE, [*over, *lab_documents(authority.certificate.read_text(), emulated=True)])
     return settings
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +40,40 @@ def programs(pytestconfig: pytest.Config) -> Programs:
         return toolbox.ensure([name])[name]
 
     return find
+
+
+LEFT_OUT = pytest.StashKey[int]()
+# What xdist carries from a worker to who started it.
+CARRIED = "firstlight left out"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also the rehearsals of whole clusters")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the rehearsals out unless they are asked for."""
+    if config.getoption("--all"):
+        return
+    left = [item for item in items if item.get_closest_marker("rehearsal")]
+    items[:] = [item for item in items if item not in left]
+    config.stash[LEFT_OUT] = len(left)
+    config.hook.pytest_deselected(items=left)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell whoever started this worker how many were left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[CARRIED] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Learn from a worker how many were left out; every worker has collected all of them."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get(CARRIED, 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What was not tested is said last."""
+    if left := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"left out: {left} rehearsals of whole clusters; ./invoke test --all runs them")

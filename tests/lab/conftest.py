@@ -44,9 +44,7 @@ class World:
     lab: Lab = field(default_factory=lambda: Lab(resolve({}, os.environ)[CACHE]))
     at: list[str] = field(default_factory=lambda: ["maintenance"])
 
-    @property
-    def state(self) -> Path:
-        return ROOT / ".firstlight" / "lab"
+    state: Path = ROOT / ".firstlight" / "lab"
 
     def invoke(self, *words: str) -> Ran:
         """Type a command; every exit code is an answer."""
@@ -106,7 +104,11 @@ class World:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs only maintenance mode runs before what takes a whole bootstrap: no snapshot is loaded twice."""
     places = [place for place, item in enumerate(items) if item.get_closest_marker("lab")]
-    ordered = sorted((items[place] for place in places), key=lambda item: (_is_long(item), item.location[1] or 0))
+    ordered = sorted(
+        (items[place] for place in places),
+        # Rehearsals have labs of their own, and the one of the session stays up once it is.
+        key=lambda item: (not item.get_closest_marker("rehearsal"), _is_long(item), item.location[1] or 0),
+    )
     for place, item in zip(places, ordered, strict=True):
         items[place] = item
 
@@ -125,6 +127,15 @@ def world() -> Iterator[World]:
     assert started.exit_code == 0, started.stderr
     yield made
     made.invoke("lab.down")
+
+
+@pytest.fixture(scope="session")
+def infra() -> World:
+    """The command line, and where rehearsals of infra leave their state; no lab runs yet."""
+    made = World(state=ROOT / ".firstlight" / "rehearsal" / "infra")
+    owner = made.lab.owner()
+    assert not owner, f"a lab is running for {owner.get('root')}: ./invoke lab.down, then test again"
+    return made
 
 
 class Boundary(NamedTuple):

@@ -96,11 +96,12 @@ def test_wrong_files_end_with_3_and_every_place(type_it: Callable[..., Result], 
     root = tmp_path / "worktree"
     for name in ("bootstrap/helmfile.d", "inventory", "kubernetes", "lab", "talos", "tools"):
         shutil.copytree(CODE / name, root / name, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copy(CODE / "bootstrap" / "resources.yaml", root / "bootstrap")
+    for name in ("expected-crds.yaml", "resources.yaml"):
+        shutil.copy(CODE / "bootstrap" / name, root / "bootstrap")
     node = root / "talos" / "lab" / "controlplane" / "lab-01.yaml"
     node.write_text(node.read_text().replace("machine:\n", "machine:\n  spelled: wrong\n", 1))
     release = root / "kubernetes" / "infrastructure" / "networking" / "coredns" / "ocirepository.yaml"
-    release.write_text(release.read_text().replace("tag: 1.44.3", "tag: 0.0.1"))
+    release.write_text(release.read_text().replace("tag: 1.38.0", "tag: 0.0.1"))
     git(root, "init", "--quiet", "--initial-branch=main")
     found = type_it(*WORDS, root=root)
     told = found.stderr.decode()

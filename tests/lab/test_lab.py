@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from phases.controlplane import BOOTSTRAP_TAKEN
-from tests.scripted.contract import Question, Said, contract
+from phases.etcd import BOOTSTRAP_TAKEN
+from phases.refs import CORE_RELEASES, LAST
+from rehearsal.catalogue import FAULTS
+from tests.scripted.contract import IN_MAINTENANCE, Question, Said, contract
 from tests.scripted.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -21,6 +25,8 @@ pytestmark = pytest.mark.lab
 
 AUDIT = "talosctl --nodes 10.25.13.11 read /var/log/audit/kube/kube-apiserver.log"
 NODE = "10.25.13.11"
+# Where the same machine answers before it is configured.
+MAINTENANCE = "10.25.13.111"
 # Between what a command says and its exit code, which `lab.shell` keeps for itself.
 MARK = "exit code of the command: "
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
@@ -57,7 +63,7 @@ def test_flux_takes_over_and_changes_nothing(handed_over: HandedOver) -> None:
     said = handed_over.judged.stderr
     assert "5 of 5 Kustomizations Ready at" in said
     assert "objects valid" in said
-    for release in ("cilium", "coredns", "flux-operator"):
+    for release in (one.name for one in CORE_RELEASES if one is not LAST and not one.optional):
         (line,) = [line for line in said.splitlines() if f"{release} was adopted unchanged" in line]
         assert "no generation moved, no pod replaced or restarted" in line
 
@@ -80,18 +86,18 @@ def test_a_reset_machine_comes_back_to_maintenance(in_maintenance: World) -> Non
     in_maintenance.wait(
         lambda: in_maintenance.console().count("Linux version") == booted + 1, "the machine to boot again"
     )
-    asked = "talosctl --nodes 10.25.13.111 get machinestatus --insecure"
+    asked = f"talosctl --nodes {MAINTENANCE} get machinestatus --insecure"
     in_maintenance.wait(lambda: "maintenance" in in_maintenance.shell(asked).stdout, "maintenance mode")
     assert in_maintenance.invoke("lab.mend", "--name", "reset").stdout.strip() == "felt 1 times"
 
 
 def test_a_registry_that_is_down_is_felt_by_the_charts(world: World) -> None:
     assert world.invoke("lab.fault", "--name", "registry-down").exit_code == 0
-    pulled = world.shell("helm show chart oci://ghcr.io/coredns/charts/coredns --version 1.44.3")
+    pulled = world.shell("helm show chart oci://ghcr.io/coredns/charts/coredns --version 1.38.0")
     mended = world.invoke("lab.mend", "--name", "registry-down")
     assert pulled.exit_code != 0
     assert int(mended.stdout.split()[1]) > 0
-    assert world.shell("helm show chart oci://ghcr.io/coredns/charts/coredns --version 1.44.3").exit_code == 0
+    assert world.shell("helm show chart oci://ghcr.io/coredns/charts/coredns --version 1.38.0").exit_code == 0
 
 
 def test_a_wrong_clock_is_told_to_the_machine(in_maintenance: World) -> None:
@@ -128,15 +134,21 @@ def active_port(bonding: str) -> str:
 def test_the_scripted_ring_says_what_the_lab_says(converged: World, tmp_path: Path) -> None:
     scenario = Scenario(tmp_path / "scripted")
     assert scenario.run().exit_code == 0
+    assert contract(partial(ask, converged), scenario.ask) == []
 
-    def ask(question: Question) -> Said:
-        command = shlex.join(word.replace("NODE", NODE) for word in question.words)
-        said = converged.shell(f"{command}; code=$?; echo; echo '{MARK}'$code")
-        stdout, _, code = said.stdout.rpartition(MARK)
-        assert code.strip().isdigit(), said.stderr
-        return Said(int(code), stdout.strip("\n"), said.stderr)
 
-    assert contract(ask, scenario.ask) == []
+def test_the_scripted_ring_says_what_a_machine_in_maintenance_says(in_maintenance: World, tmp_path: Path) -> None:
+    assert contract(partial(ask, in_maintenance), Scenario(tmp_path / "scripted").ask, IN_MAINTENANCE) == []
+
+
+def ask(world: World, question: Question) -> Said:
+    """Ask the lab."""
+    places = {"NODE": NODE, "MAINTENANCE": MAINTENANCE}
+    command = shlex.join(re.sub("NODE|MAINTENANCE", lambda found: places[found[0]], word) for word in question.words)
+    said = world.shell(f"{command}; code=$?; echo; echo '{MARK}'$code")
+    stdout, _, code = said.stdout.rpartition(MARK)
+    assert code.strip().isdigit(), said.stderr
+    return Said(int(code), stdout.strip("\n"), said.stderr)
 
 
 def test_a_bootstrap_that_a_killed_run_sent_is_not_sent_again(handed_over: HandedOver) -> None:
@@ -144,3 +156,24 @@ def test_a_bootstrap_that_a_killed_run_sent_is_not_sent_again(handed_over: Hande
     steps = {step["path"]: step for phase in handed_over.report["phases"] for step in phase["steps"]}
     assert "bootstrap etcd on lab-01" in handed_over.killed
     assert steps["talos/etcd"]["actions"] == []
+
+
+# rehearsals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rehearsal
+def test_infra_is_rehearsed_with_three_machines_to_the_end_of_the_talos_phase(infra: World) -> None:
+    ran = infra.invoke("rehearse", "--cluster", "infra", "--only", "talos")
+    assert ran.exit_code == 0, ran.stderr
+    assert "REHEARSAL infra: done" in ran.stderr
+    report = infra.report()
+    assert report["mark"] == "REHEARSAL"
+    assert {step["state"] for phase in report["phases"] for step in phase["steps"]} <= {"done", "skipped"}
+    assert infra.lab.owner() == {}
+
+
+@pytest.mark.rehearsal
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_an_accident_of_the_catalogue_is_felt_and_ends_as_it_should(infra: World, fault: str) -> None:
+    ran = infra.invoke("rehearse", "--cluster", "infra", "--nodes", "1", "--only", "preflight,talos", "--fault", fault)
+    assert ran.exit_code == 0, ran.stderr

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootstrap.host.commands import Command
-from rehearsal.network import NTP_EPOCH, NTP_PACKET, Network, TimeServer, dnsmasq_arguments, leases, write_resolver
-from tests.unit.rehearsal.bench import MACHINE, Script, make_settings, runner, system
+from bootstrap.host.errors import InputError
+from rehearsal.network import (
+    NTP_EPOCH,
+    NTP_PACKET,
+    Network,
+    TimeServer,
+    dnsmasq_arguments,
+    leases,
+    other_mac,
+    write_resolver,
+)
+from tests.unit.rehearsal.bench import MACHINE, make_settings, runner, system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +49,8 @@ def test_every_name_of_the_lab_resolves_and_nothing_else(settings: LabSettings) 
         "--address=/registry.k8s.io/198.18.0.2", "--address=/gcr.io/198.18.0.2", "--address=/docker.io/198.18.0.2",
         "--address=/github.com/198.18.0.3", "--address=/helm.cilium.io/198.18.0.3", "--address=/#/",
         "--address=/opconnect.monosense.dev/198.18.0.4", "--address=/time.cloudflare.com/198.18.0.5",
-        "--dhcp-host=52:54:00:13:00:11,10.25.13.111", "--dhcp-option=option:router,10.25.13.1", "--no-resolv",
+        "--dhcp-host=52:54:00:13:00:11,50:54:00:13:00:11,10.25.13.111",
+        "--dhcp-option=option:router,10.25.13.1", "--no-resolv",
     ):  # fmt: skip
         assert wanted in arguments
 
@@ -51,8 +62,22 @@ def test_the_resolver_asks_the_gateway(settings: LabSettings) -> None:
 
 def test_every_card_gets_a_tap(settings: LabSettings) -> None:
     second = replace(MACHINE, name="lab-02", macs=("52:54:00:13:00:12",))
-    network = Network(replace(settings, machines=(MACHINE, second)), Script())
-    assert network.taps() == ["tap0-0", "tap0-1", "tap1-0"]
+    network = Network(replace(settings, machines=(MACHINE, second)), runner())
+    assert [network.taps(machine) for machine in (0, 1)] == [["tap0-0", "tap0-1"], ["tap1-0"]]
+
+
+def test_a_lab_without_lacp_has_no_partner_to_take_away(settings: LabSettings) -> None:
+    with pytest.raises(InputError, match="no bond of this lab wants a partner"):
+        Network(settings, runner()).set_partner(0, present=False)
+
+
+@pytest.mark.parametrize("mac", ["f8:f2:1e:20:57:10", "52:54:00:13:00:11"])
+def test_another_hardware_address_is_another_one_of_a_single_card(mac: str) -> None:
+    other = other_mac(mac)
+    assert other != mac
+    assert other_mac(other) == mac
+    # The lowest bit would make it an address of many cards.
+    assert int(other[:2], 16) % 2 == int(mac[:2], 16) % 2
 
 
 @pytest.mark.parametrize(

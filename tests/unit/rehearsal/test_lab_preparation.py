@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,9 +61,11 @@ def make_workshop(tmp_path: Path) -> Workshop:
 def test_the_list_of_images_resolves(tmp_path: Path) -> None:
     assets = BootAssets("0", tmp_path / "vmlinuz", tmp_path / "initramfs", tmp_path / "trees", tmp_path / "bundle")
     builder = ImageBuilder(tmp_path, make_workshop(tmp_path))
-    images = {image.reference: image for image in builder.images(assets)}
+    installer = "factory.talos.dev/metal-installer/0123:v1.11.5"
+    images = {image.reference: image for image in builder.images(assets, installer=installer)}
 
-    assert len(images) == len(yaml_io.load_file(ROOT / "lab" / "images.yaml")[0])  # type: ignore[arg-type]  # a list
+    assert images[installer].files == images["ghcr.io/siderolabs/installer:v1.11.5"].files
+    assert len(images) == 1 + len(yaml_io.load_file(ROOT / "lab" / "images.yaml")[0])  # type: ignore[arg-type]  # a list
     assert images["ghcr.io/siderolabs/kubelet:v1.34.1"].files == {"/": tmp_path / "trees" / "kubelet"}
     flux = images["ghcr.io/controlplaneio-fluxcd/flux-operator:v0.58.1"]
     module = tmp_path / "modules" / "github.com/controlplaneio-fluxcd/flux-operator@v0.58.1"
@@ -75,7 +78,9 @@ def test_the_list_of_images_resolves(tmp_path: Path) -> None:
     for image in images.values():
         first = image.entrypoint[0]
         assert "/" in image.files or first in image.files, f"{image.reference} has no {first}"
-    assert builder.images_key(assets) == builder.images_key(assets)
+    plain = builder.images(assets, installer="ghcr.io/siderolabs/installer:v1.11.5")
+    assert len(plain) == len(images) - 1
+    assert builder.images_key(plain) != builder.images_key([*images.values()])
 
 
 def test_a_cache_whose_path_is_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
@@ -103,10 +108,11 @@ def test_the_inventory_decides_what_the_lab_is(prepared: Callable[[], LabSetting
     assert (settings.cluster, settings.network, settings.gateway) == ("lab", "10.25.13.0/24", "10.25.13.1")
     assert settings.endpoint == ("lab-k8s.monosense.io", "10.25.13.11")
     assert (settings.git_host, settings.git_path) == ("github.com", "monosense-io/k8s-gitops")
-    assert settings.machines == (MACHINE,)
+    assert settings.machines == (replace(MACHINE, address="10.25.13.11"),)
+    assert (settings.rehearsal, settings.lacp, settings.mtu) == (False, False, 1500)
     assert settings.emulator == Emulator(QEMU, OLD_QEMU, settings.emulator.accelerator)
     assert settings.emulator.emulates
-    assert settings.chart_hosts == ("helm.cilium.io",)
+    assert settings.chart_hosts == chart_needs(ROOT / "lab" / "charts").hosts
     assert settings.folder == tmp_path / "lab" / "run"
     modules: dict[str, str] = json.loads((settings.folder / MODULES_FILE).read_text())
     assert set(modules) == set(chart_needs(ROOT / "lab" / "charts").modules)

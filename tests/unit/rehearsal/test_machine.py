@@ -15,8 +15,9 @@ import pytest
 
 from bootstrap.host.commands import Command
 from rehearsal import monitor
+from rehearsal.faults import other_disk, other_macs
 from rehearsal.internet import registry_environment
-from rehearsal.machine import Machine
+from rehearsal.machine import Machine, template_of
 from rehearsal.monitor import EVENTS_SOCKET, State, Watch
 from tests.unit.rehearsal.bench import MACHINE, OLD_QEMU, make_settings, runner, system
 
@@ -37,7 +38,7 @@ def settings(tmp_path: Path) -> LabSettings:
     return make_settings(tmp_path, tmp_path, {"qemu-img": system("qemu-img")})
 
 
-class _Started:
+class _Starting:
     """A runner that starts `sleep` in QEMU's place."""
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class _Started:
 
 
 def test_the_chosen_qemu_is_started_with_its_accelerator(settings: LabSettings) -> None:
-    started = _Started()
+    started = _Starting()
     machine = Machine(0, MACHINE, settings)
     machine.folder.mkdir(parents=True)
     machine.start(started)  # type: ignore[arg-type]  # the one method that is called
@@ -59,13 +60,13 @@ def test_the_chosen_qemu_is_started_with_its_accelerator(settings: LabSettings) 
     words = [str(word) for word in command.arguments]
     assert words[words.index("-accel") + 1] == "tcg"
     assert f"unix:{machine.folder}/events.sock,server=on,wait=off" in words
-    assert words.count("-device") == 3
+    assert words.count("-device") == 4
     assert "virtio-net-pci,netdev=net1,mac=52:54:00:13:01:11,romfile=" in words
 
 
 def test_memory_that_one_qemu_saved_is_for_that_one_only(settings: LabSettings) -> None:
     def template(emulator: Emulator) -> Path:
-        return Machine(0, MACHINE, replace(settings, emulator=emulator)).template
+        return template_of([Machine(0, MACHINE, replace(settings, emulator=emulator))], settings.folder)
 
     ours = settings.emulator
     others = [
@@ -75,6 +76,76 @@ def test_memory_that_one_qemu_saved_is_for_that_one_only(settings: LabSettings) 
     ]
     assert template(ours) == template(replace(ours))
     assert len({template(emulator) for emulator in (ours, *others)}) == 4
+
+
+def test_a_template_is_for_all_machines_of_a_lab_together(settings: LabSettings) -> None:
+    one, other = Machine(0, MACHINE, settings), Machine(1, replace(MACHINE, name="lab-02"), settings)
+    templates = {template_of(machines, settings.folder) for machines in ([one], [other], [one, other], [other, one])}
+    assert len(templates) == 4
+
+
+def words_of(machine: Machine, begin: Callable[[_Started], None]) -> list[str]:
+    """The arguments of the QEMU that is started, which is ended at once."""
+    started = _Started()
+    begin(started)
+    machine.end()
+    return [str(word) for word in started.asked[-1].arguments]
+
+
+class _Started(_Starting):
+    """As `_Starting`, and runs what makes disks."""
+
+    def run(self, command: Command) -> Any:
+        return runner().run(command)
+
+
+def test_a_switch_reads_packets_as_they_are_on_the_wire_from_links_of_a_speed(settings: LabSettings) -> None:
+    for lacp in (False, True):
+        machine = Machine(0, MACHINE, replace(settings, lacp=lacp))
+        machine.folder.mkdir(parents=True, exist_ok=True)
+        words = words_of(machine, machine.start)  # type: ignore[arg-type]  # the one method that is called
+        for asked in ("vnet_hdr=off", "speed=10000,duplex=full"):
+            assert (asked in " ".join(words)) is lacp
+
+
+def test_every_disk_is_there_and_kept(settings: LabSettings, tmp_path: Path) -> None:
+    machine = Machine(0, replace(MACHINE, more_disks=(1, 2)), settings)
+    machine.create(runner(), None)
+    words = words_of(machine, machine.start)  # type: ignore[arg-type]  # the one method that is called
+    assert [word for word in words if word.startswith("virtio-blk-pci")] == [
+        f"virtio-blk-pci,drive=disk{number}" for number in range(3)
+    ]
+    machine.keep(tmp_path)
+    assert len(list(tmp_path.glob("lab-01-disk*.qcow2"))) == 3
+    shutil.rmtree(machine.folder)
+    machine.create(runner(), tmp_path)
+    assert {path.name for path in machine.folder.iterdir()} == {"disk.qcow2", "disk1.qcow2", "disk2.qcow2"}
+
+
+def test_a_machine_that_is_off_is_not_in_trouble_and_boots_what_was_installed(settings: LabSettings) -> None:
+    machine = Machine(0, MACHINE, settings)
+    machine.create(runner(), None)
+    assert "-kernel" in words_of(machine, machine.start)  # type: ignore[arg-type]  # the one method that is called
+    machine.switch_off()
+    assert (machine.state, machine.trouble) == (State.OFF, "")
+    assert "-kernel" in words_of(machine, machine.switch_on)  # type: ignore[arg-type]  # as above
+    raw = machine.folder / "raw"
+    raw.write_bytes(b"\xeb".ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+    disk = str(machine.folder / "disk.qcow2")
+    runner().run(Command(system("qemu-img"), ("convert", "-f", "raw", "-O", "qcow2", str(raw), disk)))
+    assert "-kernel" not in words_of(machine, machine.switch_on)  # type: ignore[arg-type]  # as above
+
+
+def test_another_machine_stands_in_with_disks_of_its_own(settings: LabSettings) -> None:
+    machine = Machine(0, MACHINE, settings)
+    machine.create(runner(), None)
+    before = (machine.folder / "disk.qcow2").read_bytes()
+    other = other_macs(other_disk(MACHINE))
+    words = words_of(machine, lambda started: machine.stand_in(started, other))  # type: ignore[arg-type]  # as above
+    assert "virtio-net-pci,netdev=net1,mac=50:54:00:13:01:11,romfile=" in words
+    assert "ide-hd,drive=disk0" in words
+    assert (machine.folder / "disk.qcow2").read_bytes() == before
+    assert (machine.folder / "other.qcow2").exists()
 
 
 @pytest.mark.parametrize(

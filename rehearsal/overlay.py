@@ -1,0 +1,81 @@
+"""What lies over a cluster's own machine configuration in a lab, as one file of patches."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Final
+
+from bootstrap.host import yaml_io
+from rehearsal.machine import EMULATED_ARGUMENTS
+from rehearsal.wiring import without_ethernets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bootstrap.host.objects import Object
+    from bootstrap.host.yaml_io import Yaml
+    from rehearsal.wiring import Wiring
+
+# The patches of every rehearsal, below the repository.
+FILE: Final = "talos/rehearsal.yaml"
+
+
+def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
+    """What the lab's machines need and hardware does not: the lab's CA, and what emulation cannot bear.
+
+    Args:
+        certificate: PEM of the CA.
+        emulated: whether the processor is emulated.
+    """
+    trust: Yaml = {
+        "apiVersion": "v1alpha1",
+        "kind": "TrustedRootsConfig",
+        "name": "firstlight-lab",
+        "certificates": certificate,
+    }
+    if not emulated:
+        return [trust]
+    # The first processor quota makes the kernel patch its own code, which QEMU's emulation with several
+    # threads does not survive (an int3 oops in update_curr). The arguments are those of the first boot.
+    machine: dict[str, Yaml] = {
+        "kubelet": {"extraConfig": {"cpuCFSQuota": False}},
+        "install": {"extraKernelArgs": [*EMULATED_ARGUMENTS]},
+    }
+    # Talos asks a hundredth of a processor for the scheduler: while the others start, its probes give it up.
+    cluster: dict[str, Yaml] = {
+        name: {"resources": {"requests": {"cpu": "200m"}}} for name in ("controllerManager", "scheduler")
+    }
+    return [{"machine": machine, "cluster": cluster}, trust]
+
+
+def rehearsal_documents(root: Path, wiring: Wiring) -> list[Yaml]:
+    """What takes the place of a real cluster's hardware: the patches of `FILE`, and its own `EthernetConfig`s gone.
+
+    Args:
+        root: the repository.
+        wiring: of the cluster.
+
+    Raises:
+        InputError: `FILE` is missing or no YAML.
+    """
+    return [*without_ethernets(wiring), *yaml_io.load_file(root / FILE, root=root)]
+
+
+def write(path: Path, documents: Sequence[Yaml]) -> None:
+    """Write patches as one file, those without a kind as one document: Talos takes no two of them (v1alpha1)."""
+    whole: Object = {}
+    for document in documents:
+        if isinstance(document, dict) and "kind" not in document:
+            _merge(whole, document)
+    others = [document for document in documents if not isinstance(document, dict) or "kind" in document]
+    path.write_text(yaml_io.dump_all([whole, *others] if whole else others))
+
+
+def _merge(into: Object, document: Object) -> None:
+    for key, value in document.items():
+        own = into.get(key)
+        if isinstance(own, dict) and isinstance(value, dict):
+            _merge(own, value)
+        else:
+            into[key] = copy.deepcopy(value)
