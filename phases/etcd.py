@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from inventory.model import Node
     from phases.world import Credentials, World
 
-# Pulling etcd's image and starting it takes 6 s after the image is there; the others then join one by one, each as a
-# learner first, and a registry may be slow.
-ETCD_SECONDS: Final = 300.0
+# Pulling etcd's image and starting it takes 6 s after the image is there. The others find it through the endpoint of
+# the first one's API server (Talos v1.11.5, k8s.EndpointController), which three emulated machines on two processors
+# wait minutes for, and join one by one, each as a learner first.
+ETCD_SECONDS: Final = 600.0
 # Seconds between two looks; each asks a control plane twice, and four questions a second are what it should bear.
 ETCD_INTERVAL: Final = 0.5
 # Seconds between two looks before the bootstrap, each of up to four questions to a control plane.
