@@ -138,7 +138,8 @@ def _release_probe(world: World, one: Core, ctx: Context) -> Found[str, None]:
     if found is None:
         return ToDo("", "not installed")
     state = f"revision {found.revision} {found.status}, {found.chart} {found.version}"
-    if found.status not in CONTINUABLE:
+    # Flux ends by itself what it began.
+    if found.status not in CONTINUABLE and found.deployed_by != ADOPTER:
         return Conflict(
             f"release {one.namespace}/{one.name} is {found.status}",
             cause="a helm that installed it was ended, or still runs",

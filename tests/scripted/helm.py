@@ -92,6 +92,11 @@ class Releases:
         self._store(release, namespace, status="deployed", writer=writer)
         return revision
 
+    def suspend(self, name: str, status: str) -> None:
+        """Show a release in the middle of the operation that wrote its latest revision."""
+        release = Recordings().json(f"release-{name}.json")
+        self._store(json_of(self.history(name)[-1]), release["namespace"], status=status, writer="")
+
     def _require_kinds(self, items: list[Object]) -> None:
         """A custom kind must have been registered; in this world only the FluxInstance of ours is asked for."""
         known = {text(item, "spec", "names", "kind") for item in self._model.select(CUSTOM_RESOURCE_DEFINITION)}

@@ -230,6 +230,11 @@ class Scenario:
             ring.machines.begin()
             ring.model.settle()
 
+    def suspend(self, release: str, status: str) -> None:
+        """Show a release in the middle of the operation that wrote its latest revision."""
+        with Ring(self.world) as ring:
+            ring.releases.suspend(release, status)
+
     def names(self, kind: KindRef) -> list[str]:
         """The names of all objects of a kind."""
         with Ring(self.world) as ring:

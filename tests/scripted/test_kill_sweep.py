@@ -64,6 +64,17 @@ def test_a_release_that_helm_left_half_done_is_named_with_the_command_that_mends
     assert not [one for one in scenario.effects() if one.what.startswith("flux-instance")]
 
 
+def test_a_release_that_flux_is_upgrading_is_left_to_flux(make: Make) -> None:
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    scenario.suspend("flux-operator", "pending-upgrade")
+    effects = scenario.effects()
+    ran = scenario.run(request={"only": ("core",)})
+    assert ran.exit_code == 0, ran.stderr
+    assert "revision 2 pending-upgrade, flux-operator 0.58.1, owned by Flux" in ran.stderr
+    assert scenario.effects() == effects
+
+
 def test_workers_join_beside_the_control_planes(make: Make) -> None:
     scenario = make(nodes=3, workers=2)
     ran = scenario.run()
