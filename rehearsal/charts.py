@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -125,6 +126,15 @@ def chart_needs(charts: Path) -> ChartNeeds:
     urls = [urlsplit(recipe.repository) for recipe in recipes]
     modules = {f"{text(entry, 'module')}@{text(entry, 'version')}" for recipe in recipes for entry in recipe.files}
     return ChartNeeds(tuple(sorted({url.netloc for url in urls if url.scheme == "https"})), tuple(sorted(modules)))
+
+
+def sources_digest(charts: Path) -> str:
+    """A digest of everything in a folder of charts; what is packaged from the same files is the same."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in charts.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(charts)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def without_times(archive: bytes) -> bytes:

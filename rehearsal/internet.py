@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.host.commands import Command, Daemon, ShCommandRunner
 from rehearsal import web
 from rehearsal.certificates import Authority, issue_server
-from rehearsal.charts import package
+from rehearsal.charts import package, sources_digest
 from rehearsal.network import dnsmasq_arguments
 from rehearsal.registry import Registry, images_from_json
 from rehearsal.repository import commit_worktree
@@ -54,6 +54,7 @@ class Internet:
         self._vault = Vault(settings.vault)
         self._daemons: list[Daemon] = []
         self._publishing = threading.Lock()
+        self._charts: dict[str, list[str]] = {}
 
     def give_names(self) -> None:
         """Answer DHCP and DNS."""
@@ -84,7 +85,11 @@ class Internet:
             settings = self._settings
             bare = settings.folder / "git" / f"{settings.git_path}.git"
             commit = commit_worktree(settings.root, bare, settings.git_ref, settings.programs["git"], self._runner)
-            charts = self._publish_charts()
+            # To package and push them takes helm two seconds, and they hardly ever change.
+            sources = sources_digest(settings.root / "lab" / "charts")
+            if sources not in self._charts:
+                self._charts = {sources: self._publish_charts()}
+            charts = self._charts[sources]
         return {"commit": commit, "charts": charts}
 
     def token(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 from bootstrap.host.commands import Command, CommandError, CommandRunner
 from bootstrap.host.errors import FirstlightError, InputError
 from gitops import releases
-from rehearsal.charts import PackagedChart, package, without_times
+from rehearsal.charts import PackagedChart, package, sources_digest, without_times
 from tests.unit.tree.rendered import ROOT, Programs
 
 if TYPE_CHECKING:
@@ -60,6 +60,25 @@ def test_times_and_order_are_all_that_is_taken_away() -> None:
     assert one != without_times(archive(["a/Chart.yaml", "a/other.yaml"], 2))
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(one))) as source:
         assert source.getnames()[0] == "a/Chart.yaml"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "is_same"),
+    [
+        pytest.param("one/values.yaml", "a: 1", True, id="the same"),
+        pytest.param("one/values.yaml", "a: 2", False, id="other content"),
+        pytest.param("one/other.yaml", "a: 1", False, id="another name"),
+        pytest.param("two/values.yaml", "a: 1", False, id="another chart"),
+    ],
+)
+def test_charts_are_published_again_when_a_file_differs(
+    tmp_path: Path, path: str, content: str, *, is_same: bool
+) -> None:
+    for folder, name, text in (("before", "one/values.yaml", "a: 1"), ("after", path, content)):
+        file = tmp_path / folder / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    assert (sources_digest(tmp_path / "before") == sources_digest(tmp_path / "after")) is is_same
 
 
 def test_the_recipe_is_not_part_of_a_package(charts: dict[str, PackagedChart]) -> None:
