@@ -163,8 +163,10 @@ def _bootstraps(said: Said) -> Any:
 
 
 def _releases(said: Said) -> Any:
+    """Flux adds a revision when it takes over, and one more when it lost its own record of that."""
     return sorted(
-        (one["namespace"], one["name"], one["revision"], one["status"], one["chart"]) for one in json.loads(said.stdout)
+        (one["namespace"], one["name"], int(one["revision"]) > 1, one["status"], one["chart"])
+        for one in json.loads(said.stdout)
     )
 
 
