@@ -157,7 +157,7 @@ class Gate(Generic[ValueT]):
     Attributes:
         description: completes "waiting for ...", for example `etcd to be healthy`.
         check: looks once; reads only.
-        interval: seconds between two looks.
+        interval: seconds between two looks; more, up to `MOST_RESPITE`, after one that took longer and saw nothing.
         times: how often in a row the condition must hold, for what can flap.
         timeout: seconds; the deadlines of phase and run may end the wait earlier.
         remedy: the next command when it expires; empty means the run's resume command.

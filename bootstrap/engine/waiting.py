@@ -26,6 +26,9 @@ ValueT = TypeVar("ValueT")
 
 # Seconds without a word after which a person begins to wonder whether anything still happens.
 HEARTBEAT_SECONDS: Final = 15.0
+# What answers slowly is busy, and asking it is part of why: it is left alone for as long as its answer took. Seconds
+# of it at most, since a look may also have been held up by one machine that does not answer.
+MOST_RESPITE: Final = 5.0
 
 
 class StoppedError(Exception):
@@ -115,7 +118,10 @@ class Wait(Generic[ValueT]):
             if enough:
                 return observation
             self.beat()
-            self._pause(news=news or observation.holds)
+            self._pause(
+                news=news or observation.holds,
+                respite=0.0 if observation.holds else min(ended - began, MOST_RESPITE),
+            )
 
     def _take_wake_up(self) -> float | None:
         with self._wake_lock:
@@ -123,13 +129,14 @@ class Wait(Generic[ValueT]):
             woken, self._woken_at = self._woken_at, None
         return woken
 
-    def _pause(self, *, news: bool) -> None:
+    def _pause(self, *, news: bool, respite: float) -> None:
         now = self._scene.clock.monotonic()
         left = self._limit.at - now
         if left <= 0:
             raise self._expired()
         remaining = self._holding.remaining(now)
-        seconds = min(self._pace.next(news=news), left, *([] if remaining is None else [remaining]))
+        pause = max(self._pace.next(news=news), respite)
+        seconds = min(pause, left, *([] if remaining is None else [remaining]))
         waiting_for_others = contextlib.nullcontext() if self._holding.holds else self._scene.meter.outside("gate")
         # Whatever stopped the run before the event was cleared is seen here; later, the event is set.
         if not self._leave.is_set():

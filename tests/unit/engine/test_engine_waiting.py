@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from bootstrap.engine import Context, Gate, Observation
 from bootstrap.engine.events import ActionRunning, WaitEnded, WaitObserved, WaitStarted
 from bootstrap.engine.scene import Deadlines
 from bootstrap.engine.testing import FakeClock, Recording, run_phases
+from bootstrap.engine.waiting import MOST_RESPITE
 from bootstrap.host.errors import ExitCode, FirstlightError, InputError
 from tests.unit.engine.world import World, holds_at_look, phase
 
@@ -83,6 +85,25 @@ def test_a_condition_must_hold_as_often_in_a_row_as_asked() -> None:
     _, recording = run_gate(Gate(description="it", check=check, times=3))
     ended = next(event for event in recording.events if isinstance(event, WaitEnded))
     assert (ended.held, ended.seconds, ended.seen) == (True, 5.0, "up (3 of 3 in a row)")
+
+
+@pytest.mark.parametrize(
+    ("takes", "apart"),
+    [(0.2, 1.2), (1.0, 2.0), (3.0, 6.0), (30.0, 30.0 + MOST_RESPITE)],
+    ids=["at once", "as long as the interval", "slow", "held up"],
+)
+def test_what_answers_slowly_is_left_alone_for_as_long(takes: float, apart: float) -> None:
+    clock = FakeClock()
+    looks: list[float] = []
+
+    def check(_ctx: Context) -> Observation[str]:
+        looks.append(clock.monotonic())
+        clock.advance(takes)
+        return Observation(holds=len(looks) == 3, seen="busy")
+
+    step = World().acting("one", gate=Gate(description="it", check=check, interval=1.0, timeout=500.0))
+    run_phases([phase("a", step, deadline=1000.0)], clock=clock, target=1000.0)
+    assert [after - before for before, after in pairwise(looks)] == pytest.approx([apart, apart])
 
 
 def test_a_transient_error_is_an_observation() -> None:
