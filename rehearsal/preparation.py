@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +54,7 @@ class Workshop:
         report: told what is being done.
         environment: what `go` needs to find modules, proxies among it.
         host: what of this machine decides which QEMU runs the machines.
+        processors: of the host, those that we may use.
     """
 
     root: Path
@@ -62,12 +63,13 @@ class Workshop:
     report: Callable[[str], None]
     environment: Mapping[str, str]
     host: Host
+    processors: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
 
 def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
     """Too little memory or disk for the machines of a cluster, as problems."""
     problems = []
-    machines = _machines(cluster)
+    machines = _machines(cluster, None)
     wanted = sum(machine.memory + TRANSLATIONS for machine in machines) + SPARE_MEMORY
     available = _available_memory()
     if available < wanted:
@@ -120,7 +122,7 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         kernel=assets.kernel, initramfs=assets.initramfs, registry_base=lab.cache / f"{REGISTRY}-{images_key}",
         images_key=images_key, authority_certificate=authority.certificate, authority_key=authority.key,
         emulator=emulator, programs=workshop.programs,
-        machines=_machines(cluster), inputs="",
+        machines=_machines(cluster, workshop.processors if emulator.emulates else None), inputs="",
         rehearsal=cluster.rehearsal, lacp=wiring.lacp, mtu=wiring.mtu,
     )  # fmt: skip
     settings = replace(settings, inputs=hashlib.sha256(settings.to_json().encode()).hexdigest()[:16])
@@ -152,15 +154,25 @@ def _renew(folder: Path) -> None:
     folder.mkdir(parents=True, mode=0o700)
 
 
-def _machines(cluster: Cluster) -> tuple[MachineSettings, ...]:
-    """What stands for the nodes that are there."""
-    return tuple(_machine(node) for node in cluster.nodes if not node.absent)
+def _machines(cluster: Cluster, processors: int | None) -> tuple[MachineSettings, ...]:
+    """What stands for the nodes that are there.
+
+    Args:
+        cluster: theirs.
+        processors: of the host that emulates them all; None where it has a thread of its own for each of theirs.
+    """
+    present = [node for node in cluster.nodes if not node.absent]
+    # Two emulated processors of a machine wait for each other, in locks and for flushed page tables, and where the
+    # host runs only one of them that wait is busy.
+    most = None if processors is None else max(1, processors // len(present))
+    return tuple(_machine(node, most) for node in present)
 
 
-def _machine(node: Node) -> MachineSettings:
+def _machine(node: Node, most: int | None) -> MachineSettings:
     machine = node.machine or DEFAULT_MACHINE
+    cpus = machine.cpus if most is None else min(machine.cpus, most)
     return MachineSettings(
-        node.name, node.macs, str(node.maintenance_address), machine.memory, machine.cpus, machine.disk,
+        node.name, node.macs, str(node.maintenance_address), machine.memory, cpus, machine.disk,
         address=str(node.address),
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from rehearsal.emulator import Host
 from rehearsal.image import BootAssets, ImageBuilder
 from rehearsal.lab import Lab
 from rehearsal.preparation import Workshop, check_resources, prepare
+from rehearsal.rehearsed import rehearsed
 from rehearsal.settings import MODULES_FILE, Emulator, LabSettings
 from rehearsal.storage import KEPT_SECONDS
 from tests.unit.rehearsal.bench import MACHINE, OLD_QEMU, Script
@@ -53,9 +54,9 @@ class _Everything(dict[str, Path]):
         return Path("/programs") / name
 
 
-def make_workshop(tmp_path: Path) -> Workshop:
+def make_workshop(tmp_path: Path, processors: int = 2) -> Workshop:
     host = Host("ID=ubuntu", "one boot", may_accelerate=False)
-    return Workshop(ROOT, _Programs(tmp_path / "modules"), _Everything(), list[str]().append, {}, host)
+    return Workshop(ROOT, _Programs(tmp_path / "modules"), _Everything(), list[str]().append, {}, host, processors)
 
 
 def test_the_list_of_images_resolves(tmp_path: Path) -> None:
@@ -118,6 +119,17 @@ def test_the_inventory_decides_what_the_lab_is(prepared: Callable[[], LabSetting
     assert set(modules) == set(chart_needs(ROOT / "lab" / "charts").modules)
     assert settings.folder.stat().st_mode & 0o777 == 0o700
     assert prepared() == settings
+
+
+@pytest.mark.parametrize(("processors", "nodes", "each"), [(2, 1, 2), (2, 3, 1), (8, 3, 2), (1, 1, 1)])
+def test_emulated_machines_have_no_more_processors_than_the_host(
+    tmp_path: Path, processors: int, nodes: int, each: int
+) -> None:
+    workshop, lab = make_workshop(tmp_path, processors), Lab(tmp_path)
+    key = ImageBuilder(lab.cache, workshop)._key(ensure_authority(lab.cache / "ca").certificate)
+    (lab.cache / f"image-{key}").mkdir()
+    settings = prepare(lab, rehearsed(load(ROOT, "infra"), nodes), workshop)
+    assert [machine.cpus for machine in settings.machines] == [each] * nodes
 
 
 def test_what_an_earlier_lab_left_is_replaced(prepared: Callable[[], LabSettings]) -> None:
