@@ -112,6 +112,11 @@ _FAULTS: Final = (
         exchanges=True,
     ),
     Fault(
+        name="used-disk", does="a machine whose disk holds somebody's encrypted volume stands in the machine's place",
+        counted="machines exchanged", wanted="refuse the machine before its disk is written", ends=REFUSED,
+        exchanges=True,
+    ),
+    Fault(
         name="other-mac", does="a machine with other hardware addresses stands in the machine's place",
         counted="machines exchanged", wanted="refuse the machine before it is configured", ends=REFUSED,
         exchanges=True,

@@ -37,6 +37,9 @@ _TO_SERVER: Final = {
 }
 # GiB of the disk in a machine that stands in another's place, on another bus: too small for Talos' partitions.
 OTHER_DISK: Final = 2
+# What a volume that somebody encrypted begins with: magic and version of LUKS 2, and the first of its two headers
+# (on-disk format specification 1.1.2, 2.1).
+ENCRYPTED: Final = (b"LUKS\xba\xbe" + (2).to_bytes(2, "big")).ljust(4096, b"\0")
 
 
 class Faults:
@@ -114,6 +117,7 @@ class Faults:
             "partner-missing": lambda: self._network.set_partner(machine.number, present=False),
             "foreign-secrets": lambda: configure(machine.settings, self._settings, self._runner),
             "other-disk": lambda: machine.stand_in(self._runner, other_disk(machine.settings)),
+            "used-disk": lambda: machine.stand_in(self._runner, machine.settings, ENCRYPTED),
             "other-mac": lambda: machine.stand_in(self._runner, other_macs(machine.settings)),
         }
         deeds[name]()
@@ -128,7 +132,7 @@ class Faults:
                 machine.set_link(0, up=True)
             case "partner-missing":
                 self._network.set_partner(machine.number, present=True)
-            case "power-off" | "other-disk" | "other-mac":
+            case "power-off" | "other-disk" | "used-disk" | "other-mac":
                 machine.switch_on(self._runner)
 
     def _begin_loop(self, machine: Machine, seconds: float) -> None:

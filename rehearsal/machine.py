@@ -156,18 +156,21 @@ class Machine:
         self._is_usual = not self._has_boot_loader(runner)
         self._launch(runner, self.settings, *(self._kernel() if self._is_usual else ()))
 
-    def stand_in(self, runner: ShCommandRunner, settings: MachineSettings) -> None:
-        """Have another machine in its place, in maintenance mode and with empty disks; `switch_on` brings it back.
+    def stand_in(self, runner: ShCommandRunner, settings: MachineSettings, content: bytes = b"") -> None:
+        """Have another machine in its place, in maintenance mode; `switch_on` brings it back.
 
         Args:
             runner: starts it.
             settings: of the other; its name is not looked at.
+            content: what its disks begin with; nothing for empty ones.
         """
         self.end()
         self._is_usual = False
+        beginning = self.folder / "beginning"
+        beginning.write_bytes(content)
         for name, size in self._images(settings, prefix="other").items():
             (self.folder / name).unlink(missing_ok=True)
-            self._make_image(runner, name, size)
+            self._make_image(runner, name, size, *(("-b", str(beginning), "-F", "raw") if content else ()))
         self._launch(runner, settings, *self._kernel(), prefix="other")
 
     def reset(self) -> None:
@@ -246,8 +249,8 @@ class Machine:
         """GiB of every disk by the name of its file."""
         return {f"{prefix}{number or ''}.qcow2": size for number, size in enumerate(settings.disks)}
 
-    def _make_image(self, runner: CommandRunner, name: str, size: int) -> None:
-        arguments = ("create", "-q", "-f", "qcow2", str(self.folder / name), f"{size}G")
+    def _make_image(self, runner: CommandRunner, name: str, size: int, *backing: str) -> None:
+        arguments = ("create", "-q", "-f", "qcow2", *backing, str(self.folder / name), f"{size}G")
         runner.run(Command(self._lab.programs["qemu-img"], arguments, timeout=30))  # metadata only: instant
 
     def _has_boot_loader(self, runner: CommandRunner) -> bool:

@@ -86,6 +86,7 @@ def test_a_fault_that_does_not_exist_is_refused_with_the_nearest() -> None:
         ("link-down", "set_link up=False", "set_link up=True"),
         ("foreign-secrets", "configured", ""),
         ("other-disk", "stand_in", "switch_on"),
+        ("used-disk", "stand_in", "switch_on"),
         ("other-mac", "stand_in", "switch_on"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 
 from bootstrap.host.commands import Command
 from rehearsal import monitor
-from rehearsal.faults import other_disk, other_macs
+from rehearsal.faults import ENCRYPTED, other_disk, other_macs
 from rehearsal.internet import registry_environment
 from rehearsal.machine import Machine, template_of
 from rehearsal.monitor import EVENTS_SOCKET, State, Watch
@@ -146,6 +146,16 @@ def test_another_machine_stands_in_with_disks_of_its_own(settings: LabSettings) 
     assert "ide-hd,drive=disk0" in words
     assert (machine.folder / "disk.qcow2").read_bytes() == before
     assert (machine.folder / "other.qcow2").exists()
+
+
+def test_the_disk_of_a_machine_that_stands_in_begins_with_what_it_is_given(settings: LabSettings) -> None:
+    machine = Machine(0, MACHINE, settings)
+    machine.create(runner(), None)
+    words_of(machine, lambda started: machine.stand_in(started, MACHINE, ENCRYPTED))  # type: ignore[arg-type]  # as above
+    whole = machine.folder / "whole"
+    arguments = ("dd", "-O", "raw", "bs=4096", "count=1", f"if={machine.folder / 'other.qcow2'}", f"of={whole}")
+    runner().run(Command(settings.programs["qemu-img"], arguments))
+    assert whole.read_bytes() == ENCRYPTED
 
 
 @pytest.mark.parametrize(
