@@ -10,7 +10,7 @@ from bootstrap.engine.context import RunContext
 from bootstrap.engine.events import ActionEnded, ActionRunning, ActionStarted, StepFailed, UnexpectedError
 from bootstrap.engine.machine import State
 from bootstrap.engine.retry import STEP
-from bootstrap.engine.step import Action, Changes, Conflict, Done, KillSafety, Skip, Step, ToDo
+from bootstrap.engine.step import Action, Changes, Conflict, ConflictError, Done, KillSafety, Skip, Step, ToDo
 from bootstrap.engine.verdict import ActionRecord, Failure
 from bootstrap.engine.waiting import HEARTBEAT_SECONDS, StoppedError
 from bootstrap.host.commands import CommandError
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 FactsT = TypeVar("FactsT")
 ValueT = TypeVar("ValueT")
-
-
-class ConflictError(InputError):
-    """A probe found something that must not be touched."""
-
-    def __init__(self, conflict: Conflict) -> None:
-        super().__init__(conflict.fact, conflict.problems, cause=conflict.cause, remedy=conflict.remedy)
-        self.exit_code = conflict.exit_code
 
 
 def needed_but_not_selected(path: str, summary: str, resume_command: str) -> InputError:

@@ -27,7 +27,7 @@ class Node:
         phase: the phase that it is part of.
         step: the step.
         needs: paths of the steps that it names, directly or through others; their values are its to read.
-        after: paths of the steps that must have ended before, because they stand in earlier phases.
+        after: paths of the steps that must have ended before, because they stand in earlier phases or it names them.
     """
 
     path: str
@@ -90,14 +90,15 @@ class Graph:
         for phase in self.phases:
             paths = [self.path(step.name) for step in phase.steps]
             for path, step in zip(paths, phase.steps, strict=True):
-                yield Node(path, phase, step, needs[path], frozenset() if step.early else frozenset(earlier))
+                named = frozenset(self.path(name) for name in step.after)
+                yield Node(path, phase, step, needs[path], named if step.early else named.union(earlier))
             earlier.update(paths)
 
     def _direct_needs(self) -> dict[str, frozenset[str]]:
         direct: dict[str, frozenset[str]] = {}
         for phase in self.phases:
             for step in phase.steps:
-                unknown = [name for name in step.needs if name not in self._path_of_name]
+                unknown = [name for name in (*step.needs, *step.after) if name not in self._path_of_name]
                 if unknown:
                     raise GraphError(f"step {step.name} needs {', '.join(unknown)}, which is no step")
                 direct[self.path(step.name)] = frozenset(self.path(name) for name in step.needs)
@@ -109,7 +110,7 @@ class Graph:
             sorter.prepare()
         except graphlib.CycleError as error:
             circle = " -> ".join(error.args[1])
-            raise GraphError(f"steps need what a later phase does: {circle}") from None
+            raise GraphError(f"steps need what comes after them: {circle}") from None
 
 
 def _refuse_twice(kind: str, names: Iterable[str]) -> None:

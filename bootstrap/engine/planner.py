@@ -13,9 +13,9 @@ import contextlib
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from bootstrap.engine.context import UndeclaredNeedError
-from bootstrap.engine.driver import ConflictError, needed_but_not_selected
+from bootstrap.engine.driver import needed_but_not_selected
 from bootstrap.engine.plan import Outlook, Plan, PlannedAction, PlannedGate, PlannedPhase, PlannedStep
-from bootstrap.engine.step import Conflict, Done, Skip, ToDo
+from bootstrap.engine.step import Conflict, ConflictError, Done, Skip, ToDo
 from bootstrap.engine.verdict import Failure
 from bootstrap.host.errors import FirstlightError
 

@@ -88,7 +88,7 @@ class Skip(Generic[ValueT_co]):
 
 @dataclass(frozen=True)
 class Conflict:
-    """The probe found something that must not be touched.
+    """The probe found something that must not be touched, or a gate something that no waiting mends.
 
     Attributes:
         fact: what was found.
@@ -103,6 +103,14 @@ class Conflict:
     remedy: str = ""
     problems: tuple[Problem, ...] = ()
     exit_code: ExitCode = ExitCode.INVALID
+
+
+class ConflictError(InputError):
+    """A probe found something that must not be touched, or a gate something that no waiting mends."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        super().__init__(conflict.fact, conflict.problems, cause=conflict.cause, remedy=conflict.remedy)
+        self.exit_code = conflict.exit_code
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,15 @@ class Observation(Generic[ValueT_co]):
         seen: what was seen, one line; shown while waiting and when the wait expires.
         value: the step's value, where the look gives it; None makes the engine probe again.
         proofs: criteria that were judged; those of the last look count.
+        conflict: what was seen that no waiting mends; it ends the wait once it stood for the gate's `grace`. Its
+            fact says which one it is, so that is to stay the same while cause and wording vary.
     """
 
     holds: bool
     seen: str
     value: ValueT_co | None = None
     proofs: tuple[Proof, ...] = ()
+    conflict: Conflict | None = None
 
 
 def is_transient(error: FirstlightError) -> bool:
@@ -161,10 +172,12 @@ class Gate(Generic[ValueT]):
         times: how often in a row the condition must hold, for what can flap.
         timeout: seconds; the deadlines of phase and run may end the wait earlier.
         remedy: the next command when it expires; empty means the run's resume command.
+        expires: exit code of the run when it expires.
         transient: whether an error that a check raised is only an observation.
         slowest: seconds; looks that see nothing new come ever later, up to this, with a jitter of a tenth;
             None keeps `interval`, exactly.
         stable: seconds for which the condition must have held without a break, as far as looks can tell.
+        grace: seconds for which a conflict that a look brings must have stood without a break before it ends the wait.
         watch: while the context manager that it returns is open, the function given to it is called, by any
             thread, whenever the condition may have changed; the next look then comes at once.
     """
@@ -175,9 +188,11 @@ class Gate(Generic[ValueT]):
     times: int = 1
     timeout: float = DEFAULT_TIMEOUT
     remedy: str = ""
+    expires: ExitCode = ExitCode.TIMED_OUT
     transient: Callable[[FirstlightError], bool] = is_transient
     slowest: float | None = None
     stable: float = 0.0
+    grace: float = 0.0
     watch: Callable[[Context, Callable[[], None]], AbstractContextManager[None]] | None = None
 
 
@@ -312,6 +327,8 @@ class Step(StepRef[ValueT], Generic[FactsT, ValueT]):
         actions: what to do about what the probe found; pure.
         gate: what must hold before dependants start.
         needs: names of steps, in any phase, that must be done before this one starts.
+        after: names of steps whose failure keeps this one from starting, and whose values it does not read: who leaves
+            one of them out runs this one without it.
         early: needs no cluster, so that it starts at once instead of with its phase.
         inputs: files and folders, relative to the repository, that its actions follow from.
         foresee: what it will find in an empty world; None for a step that reads files alone: the plan then probes
@@ -323,6 +340,7 @@ class Step(StepRef[ValueT], Generic[FactsT, ValueT]):
     actions: Callable[[Context, FactsT], Sequence[Action]] = no_actions
     gate: Callable[[Context], Gate[ValueT] | None] = no_gate
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     early: bool = False
     inputs: tuple[str, ...] = ()
     foresee: Callable[[Context], Foreseen[FactsT, ValueT]] | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from bootstrap.engine.events import WaitEnded, WaitObserved, WaitStarted
 from bootstrap.engine.pace import Holding, Pace
-from bootstrap.engine.step import Gate, Observation
+from bootstrap.engine.step import Conflict, ConflictError, Gate, Observation
 from bootstrap.engine.verdict import WaitRecord
 from bootstrap.host.errors import FirstlightError, InterruptedRunError, WaitTimeoutError
 
@@ -59,6 +59,8 @@ class Wait(Generic[ValueT]):
         self._usual = scene.recorder.usual_seconds(course.node.path, gate.description)
         self._pace = Pace(gate.interval, gate.slowest, scene.random)
         self._holding = Holding(gate.times, gate.stable)
+        self._conflict: Conflict | None = None
+        self._standing = Holding(1, gate.grace)
         self._lock = threading.Lock()
         self._seen = ""
         self._spoke = self._began
@@ -74,6 +76,7 @@ class Wait(Generic[ValueT]):
             WaitTimeoutError: a limit was reached.
             InterruptedRunError: the operator interrupted.
             StoppedError: another step failed.
+            ConflictError: a conflict stood for the gate's grace.
             FirstlightError: what the check raised, when that is not transient.
         """
         path, description = self._course.node.path, self._gate.description
@@ -114,9 +117,12 @@ class Wait(Generic[ValueT]):
                 observation = self._look()
             ended = self._scene.clock.monotonic()
             enough = self._holding.looked(holds=observation.holds, woken=woken, began=began, ended=ended)
+            stood = self._stands(observation.conflict, woken=woken, began=began, ended=ended)
             news = self._observed(observation)
             if enough:
                 return observation
+            if observation.conflict is not None and stood:
+                raise ConflictError(observation.conflict)
             self.beat()
             self._pause(
                 news=news or observation.holds,
@@ -134,9 +140,9 @@ class Wait(Generic[ValueT]):
         left = self._limit.at - now
         if left <= 0:
             raise self._expired()
-        remaining = self._holding.remaining(now)
+        remaining = [one for one in (self._holding.remaining(now), self._standing.remaining(now)) if one is not None]
         pause = max(self._pace.next(news=news), respite)
-        seconds = min(pause, left, *([] if remaining is None else [remaining]))
+        seconds = min(pause, left, *remaining)
         waiting_for_others = contextlib.nullcontext() if self._holding.holds else self._scene.meter.outside("gate")
         # Whatever stopped the run before the event was cleared is seen here; later, the event is set.
         if not self._leave.is_set():
@@ -155,9 +161,17 @@ class Wait(Generic[ValueT]):
                 raise
             return Observation(holds=False, seen=str(error))
 
+    def _stands(self, conflict: Conflict | None, *, woken: float | None, began: float, ended: float) -> bool:
+        """Whether a conflict stood for the gate's grace; another one begins anew."""
+        if self._conflict is None or conflict is None or conflict.fact != self._conflict.fact:
+            self._standing = Holding(1, self._gate.grace)
+        self._conflict = conflict
+        return self._standing.looked(holds=conflict is not None, woken=woken, began=began, ended=ended)
+
     def _observed(self, observation: Observation[ValueT]) -> bool:
         """Tell what was seen where it is news; true when it is."""
-        seen = f"{observation.seen}{self._holding.text}"
+        grace = f" (ends the wait when it stands for {self._gate.grace:g} s)" if observation.conflict else ""
+        seen = f"{observation.seen}{self._holding.text}{grace}"
         with self._lock:
             news = seen != self._seen
             if news:
@@ -205,12 +219,14 @@ class Wait(Generic[ValueT]):
 
     def _expired(self) -> WaitTimeoutError:
         node = self._course.node
-        return WaitTimeoutError(
+        expired = WaitTimeoutError(
             f"phase {node.phase.name}, step {node.step.name}: "
             f"waited {self._elapsed():.0f} s for {self._gate.description}; {self._limit}",
             cause=f"last seen: {self._seen or 'nothing'}",
             remedy=self._gate.remedy or self._scene.resume_command,
         )
+        expired.exit_code = self._gate.expires
+        return expired
 
     def _left(self) -> Exception:
         what = f"waiting for {self._gate.description}, last seen: {self._seen or 'nothing'}"

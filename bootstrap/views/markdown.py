@@ -91,8 +91,12 @@ def _waits(report: Report) -> Iterator[str]:
 
 
 def _proofs(report: Report) -> Iterator[str]:
-    rows = [(proof.criterion, proof.kind, proof.evidence) for step in _all(report) for proof in step.proofs]
-    yield from _table("Proofs", ("criterion", "how", "what was seen"), rows)
+    rows = [
+        (duration((step.began_seconds or 0.0) + step.seconds), proof.criterion, proof.kind, proof.evidence)
+        for step in _all(report)
+        for proof in step.proofs
+    ]
+    yield from _table("Proofs", ("at", "criterion", "how", "what was seen"), rows)
 
 
 def _notes(report: Report) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.engine import Context, Gate, Observation
+from bootstrap.engine import Conflict, Context, Gate, Observation
 from bootstrap.engine.events import WaitEnded, WaitObserved, WaitStarted
 from bootstrap.engine.machine import State
 from bootstrap.engine.pace import GROWTH, JITTER, Pace
@@ -267,6 +267,51 @@ def test_a_window_ends_between_two_looks_too() -> None:
     assert source.looks == [0.0, 3.5]
     ended = next(event for event in recording.events if isinstance(event, WaitEnded))
     assert ended.seen == "there (has to hold for 3.5 s)"
+
+
+@pytest.mark.parametrize(
+    ("moments", "ends"),
+    [
+        ((3.0,), 8.0),
+        ((3.0, 6.0, 7.0), 12.0),
+        ((0.0,), 5.0),
+    ],
+)
+def test_what_no_waiting_mends_ends_the_wait_once_it_stood(moments: tuple[float, ...], ends: float) -> None:
+    clock, stands = EventfulClock(), flapping(*moments)
+
+    def check(_ctx: Context) -> Observation[str]:
+        conflict = Conflict("fact", cause="cause", remedy="remedy", exit_code=ExitCode.FAILED)
+        return Observation(holds=False, seen="it", conflict=conflict if stands(clock.monotonic()) else None)
+
+    verdict, wait, recording = wait_for(Gate(description="it", check=check, grace=5.0), clock)
+    assert wait.seconds == pytest.approx(ends)
+    (failure,) = verdict.failures
+    assert (failure.fact, failure.cause, failure.remedy, failure.exit_code) == (
+        "fact", "cause", "remedy", ExitCode.FAILED,
+    )  # fmt: skip
+    said = [event.seen for event in recording.events if isinstance(event, WaitObserved)]
+    assert said[-1] == "it (ends the wait when it stands for 5 s)"
+
+
+def test_a_gate_says_what_its_expiry_means() -> None:
+    clock = EventfulClock()
+    gate = Gate(description="it", check=Source(clock, ready=9.0).check, timeout=2.0, expires=ExitCode.FAILED)
+    verdict, _, _ = wait_for(gate, clock)
+    assert verdict.exit_code is ExitCode.FAILED
+
+
+def test_another_conflict_begins_anew_and_a_look_comes_when_it_has_stood() -> None:
+    clock = EventfulClock()
+    looks: list[float] = []
+
+    def check(_ctx: Context) -> Observation[str]:
+        looks.append(clock.monotonic())
+        return Observation(holds=False, seen="it", conflict=Conflict("one" if len(looks) == 1 else "other"))
+
+    _, wait, _ = wait_for(Gate(description="it", check=check, interval=3.0, grace=5.0), clock)
+    assert looks == [0.0, 3.0, 6.0, 8.0]
+    assert not wait.held
 
 
 def test_our_own_pauses_are_ours() -> None:
