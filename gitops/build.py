@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
-from bootstrap.host.objects import Object, mapping, objects, sequence, text
+from bootstrap.host.objects import Object, flag, mapping, objects, sequence, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bootstrap.host.commands import CommandRunner
+    from bootstrap.host.yaml_io import Yaml
 
 _KUSTOMIZATION_FILES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _MUTATIONS: Final = ("targetNamespace", "namePrefix", "nameSuffix", "patches", "images", "components")
@@ -98,13 +99,28 @@ def _mutate(folder: Path, spec: Object) -> None:
     for theirs, ours in (("namespace", "targetNamespace"), ("namePrefix",) * 2, ("nameSuffix",) * 2):
         if text(spec, ours):
             content[theirs] = text(spec, ours)
-    for name in ("patches", "components"):
-        if sequence(spec, name):
-            content[name] = [*sequence(content, name), *sequence(spec, name)]
+    for name, further in (("patches", sequence(spec, "patches")), ("components", _components(folder, spec))):
+        if further:
+            content[name] = [*sequence(content, name), *further]
     images = {text(image, "name"): image for image in (*objects(content, "images"), *objects(spec, "images"))}
     if images:
         content["images"] = list(images.values())
     file.write_text(yaml_io.dump(content))
+
+
+def _components(folder: Path, spec: Object) -> list[Yaml]:
+    is_needed = not flag(spec, "ignoreMissingComponents")
+    return [one for one in sequence(spec, "components") if is_needed or (folder / str(one)).exists()]
+
+
+def with_common_metadata(item: Object, spec: Object) -> Object:
+    """An object with the labels and annotations that a Flux Kustomization puts on all it applies, over its own."""
+    common = mapping(spec, "commonMetadata")
+    metadata = dict(mapping(item, "metadata"))
+    for name in ("labels", "annotations"):
+        if mapping(common, name):
+            metadata[name] = {**mapping(metadata, name), **mapping(common, name)}
+    return {**item, "metadata": metadata} if common else item
 
 
 def _manifests(folder: Path) -> Iterator[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Never, Protocol, TypeAlias
 
+from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import Observation
-from bootstrap.host.objects import Object, number, objects, text
-from gitops.tree import FLUX_SYSTEM, HELM_GROUP, KUSTOMIZE_GROUP, SOURCE_GROUP, Name, name_in
+from bootstrap.host.objects import Object, mapping, text
+from gitops import apart
+from gitops.conditions import Trouble, masked, refused, trouble
+from gitops.tree import FLUX_SYSTEM, HELM_GROUP, KUSTOMIZE_GROUP, SOURCE_GROUP, Name, dependencies, name_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from bootstrap.engine.step import Conflict
 
 Look: TypeAlias = Observation[Never]
 _KindRef: TypeAlias = tuple[str, str]
@@ -19,13 +24,10 @@ FLUX_INSTANCE: Final[_KindRef] = ("fluxcd.controlplane.io/v1", "FluxInstance")
 GIT_REPOSITORY: Final[_KindRef] = (f"{SOURCE_GROUP}/v1", "GitRepository")
 KUSTOMIZATION: Final[_KindRef] = (f"{KUSTOMIZE_GROUP}/v1", "Kustomization")
 HELM_RELEASE: Final[_KindRef] = (f"{HELM_GROUP}/v2", "HelmRelease")
+_SOURCE_VERSION: Final = f"{SOURCE_GROUP}/v1"
 
 # The name that flux-operator demands of its one instance.
 _INSTANCE: Final = "flux"
-# Credentials in a URL are all that Flux puts into a message that it should not.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
-# A condition's message can hold a whole manifest; the beginning says what is wrong.
-_LONGEST: Final = 400
 
 
 class LiveObjects(Protocol):
@@ -38,15 +40,30 @@ class LiveObjects(Protocol):
         """All objects of a kind; empty when the kind is not served."""
 
 
+@dataclass(frozen=True)
+class Applied:
+    """The Kustomizations of a cluster and what hangs on them, as read.
+
+    Attributes:
+        found: every Kustomization by its name.
+        releases: every HelmRelease.
+        is_source_there: whether the Git source has the commit; what a Kustomization refuses before is of another one.
+    """
+
+    found: Mapping[Name, Object]
+    releases: Sequence[Object] = ()
+    is_source_there: bool = True
+
+
 def instance_ready(live: LiveObjects, version: str) -> Look:
     """Whether FluxInstance `flux` is Ready at a Flux version, such as `2.7.3`."""
     found = live.get(FLUX_INSTANCE, _INSTANCE, FLUX_SYSTEM)
     if found is None:
         return _no("FluxInstance flux-system/flux is not there")
-    trouble = _not_ready(found)
+    wrong = trouble(found)
     revision = text(found, "status", "lastAppliedRevision")
-    if trouble:
-        return _no(trouble)
+    if wrong:
+        return _no(wrong.seen, wrong.conflict)
     if revision.partition("@")[0].removeprefix("v") != version.removeprefix("v"):
         return _no(f"FluxInstance flux-system/flux is Ready at {revision or 'no revision'}, {version} is wanted")
     return _yes(f"FluxInstance Ready at {revision}")
@@ -58,9 +75,9 @@ def source_at(live: LiveObjects, commit: str) -> Look:
     if found is None:
         return _no("GitRepository flux-system/flux-system is not there")
     revision = text(found, "status", "artifact", "revision")
-    trouble = _not_ready(found)
-    if trouble:
-        return _no(trouble)
+    wrong = trouble(found)
+    if wrong:
+        return _no(wrong.seen, wrong.conflict)
     if not _is_at(revision, commit):
         return _no(f"GitRepository is at {revision or 'no revision'}, {commit[:12]} is wanted")
     return _yes(f"GitRepository Ready at {revision}")
@@ -70,6 +87,7 @@ def kustomizations_at(live: LiveObjects, commit: str, expected: Collection[Name]
     """Whether all expected Kustomizations, and all others there are, are Ready at a commit.
 
     What is seen names the one that others wait for, `dependsOn` followed to the cause, and what it says itself.
+    Workloads and what needs the other cluster are not waited for; each is a proof of its own.
 
     Args:
         live: the cluster.
@@ -77,89 +95,131 @@ def kustomizations_at(live: LiveObjects, commit: str, expected: Collection[Name]
         expected: those of the tree; one that is missing does not hold.
     """
     found = {name_in(item): item for item in live.list_objects(KUSTOMIZATION)}
-    releases = live.list_objects(HELM_RELEASE)
-    return judge_kustomizations(found, releases, commit, expected)
+    source = live.get(GIT_REPOSITORY, FLUX_SYSTEM, FLUX_SYSTEM) or {}
+    is_there = _is_at(text(source, "status", "artifact", "revision"), commit)
+    return judge_kustomizations(Applied(found, live.list_objects(HELM_RELEASE), is_there), commit, expected)
 
 
-def judge_kustomizations(
-    found: Mapping[Name, Object], releases: Sequence[Object], commit: str, expected: Collection[Name]
-) -> Look:
+def judge_kustomizations(applied: Applied, commit: str, expected: Collection[Name]) -> Look:
     """As `kustomizations_at`, over what was read."""
+    found = applied.found
     names = sorted({*found, *expected})
-    troubles = {name: trouble for name in names if (trouble := _behind(found.get(name), name, commit))}
-    done = f"{len(names) - len(troubles)} of {len(names)} Kustomizations Ready at {commit[:12]}"
+    troubles = {name: wrong for name in names if (wrong := _behind(found.get(name), name, commit))}
+    separate = apart.reasons(found)
+    initial = [name for name in names if name not in separate]
+    waiting = {name: wrong for name, wrong in troubles.items() if name not in separate}
+    proofs = tuple(_apart(name, why, troubles.get(name)) for name, why in sorted(separate.items()))
+    done = f"{len(initial) - len(waiting)} of {len(initial)} Kustomizations Ready at {commit[:12]}"
     if not expected:
         return _no("no Kustomization is expected, so nothing can be proven")
-    if not troubles:
-        return _yes(done)
-    cause = _leaf(next(iter(troubles)), troubles, found)
-    below = [trouble for release in releases if _applied_by(release, cause) and (trouble := _not_ready(release))]
-    return _no(masked("; ".join([done, troubles[cause], *below[:1]])))
+    if not waiting:
+        return Observation(holds=True, seen=done, proofs=proofs)
+    cause = _first(waiting, found)
+    loop = _loop(cause, found)
+    wrong = _circular(loop) if loop else waiting[cause]
+    below = [lower.seen for release in applied.releases if _applied_by(release, cause) and (lower := trouble(release))]
+    return _no(masked("; ".join([done, wrong.seen, *below[:1]])), wrong.conflict if applied.is_source_there else None)
 
 
 def releases_ready(live: LiveObjects, expected: Collection[Name]) -> Look:
-    """Whether all expected HelmReleases, and all others there are, are Ready with their current generation."""
-    found = {name_in(item): item for item in live.list_objects(HELM_RELEASE)}
-    names = sorted({*found, *expected})
-    troubles = [_not_ready(found[name]) if name in found else f"HelmRelease {name} is not there" for name in names]
-    waiting = [trouble for trouble in troubles if trouble]
-    done = f"{len(names) - len(waiting)} of {len(names)} HelmReleases Ready"
+    """Whether all expected HelmReleases, and all others there are, are Ready with their current generation.
+
+    What is seen names the one that others wait for, and the source of its chart where that is what fails. Those of
+    workloads, and of what needs the other cluster, are not waited for.
+    """
+    separate = apart.reasons({name_in(item): item for item in live.list_objects(KUSTOMIZATION)})
+    every = {name_in(item): item for item in live.list_objects(HELM_RELEASE)}
+    found = {name: item for name, item in every.items() if not any(_applied_by(item, other) for other in separate)}
+    names = sorted({*found, *(name for name in expected if name not in every)})
+    troubles = {
+        name: wrong
+        for name in names
+        if (wrong := trouble(found[name]) if name in found else Trouble(f"HelmRelease {name} is not there"))
+    }
+    done = f"{len(names) - len(troubles)} of {len(names)} HelmReleases Ready"
     if not names:
         return _no("there is no HelmRelease")
-    return _no(masked(f"{done}; {waiting[0]}")) if waiting else _yes(done)
+    if not troubles:
+        return _yes(done)
+    cause = _first(troubles, found)
+    source = _chart_trouble(live, found[cause]) if cause in found else None
+    wrong = troubles[cause]
+    conflict = (source.conflict if source else None) or wrong.conflict
+    return _no(masked("; ".join([done, wrong.seen, *([source.seen] if source else [])])), conflict)
 
 
-def masked(message: str) -> str:
-    """A message without credentials, on one line, not longer than a person reads."""
-    return _CREDENTIALS.sub("[redacted]@", " ".join(message.split()))[:_LONGEST]
+def _first(troubles: Mapping[Name, Trouble], found: Mapping[Name, Object]) -> Name:
+    """The first that waits for nobody; of several, one that no waiting mends."""
+    leaves = [_leaf(name, troubles, found) for name in troubles]
+    return next((name for name in leaves if troubles[name].conflict or _loop(name, found)), leaves[0])
 
 
-def _leaf(name: Name, troubles: Mapping[Name, str], found: Mapping[Name, Object]) -> Name:
+def _leaf(name: Name, troubles: Mapping[Name, Trouble], found: Mapping[Name, Object]) -> Name:
     """The one that waits for nobody, starting at one that may wait for others."""
     seen = {name}
     while True:
-        item = found.get(name, {})
-        waits_for = [
-            other
-            for dependency in objects(item, "spec", "dependsOn")
-            if (other := Name(text(dependency, "namespace") or name.namespace, text(dependency, "name"))) in troubles
-            and other not in seen
-        ]
+        others = dependencies(found.get(name, {}), name.namespace)
+        waits_for = [other for other in others if other in troubles and other not in seen]
         if not waits_for:
             return name
         name = waits_for[0]
         seen.add(name)
 
 
-def _behind(item: Object | None, name: Name, commit: str) -> str:
+def _loop(name: Name, found: Mapping[Name, Object]) -> tuple[Name, ...]:
+    """The way on which a Kustomization waits for itself; empty when it does not."""
+    ways: list[tuple[Name, ...]] = [(name,)]
+    seen: set[Name] = set()
+    while ways:
+        way = ways.pop()
+        for other in dependencies(found.get(way[-1], {}), way[-1].namespace):
+            if other == name:
+                return (*way, name)
+            if other not in seen:
+                seen.add(other)
+                ways.append((*way, other))
+    return ()
+
+
+def _circular(loop: tuple[Name, ...]) -> Trouble:
+    way = " -> ".join(str(name) for name in loop)
+    return refused(
+        f"Kustomization {loop[0]} waits for itself", cause=f"dependsOn: {way}", remedy="break the loop, commit, push"
+    )
+
+
+def _apart(name: Name, why: str, wrong: Trouble | None) -> Proof:
+    criterion = f"Kustomization {name} is Ready ({why})"
+    if wrong is None:
+        return Proof(criterion, "Ready at the commit")
+    return Proof(criterion, f"{why}: {wrong.seen}", ProofKind.UNPROVEN)
+
+
+def _behind(item: Object | None, name: Name, commit: str) -> Trouble | None:
     if item is None:
-        return f"Kustomization {name} is not there"
-    trouble = _not_ready(item)
-    revision = text(item, "status", "lastAppliedRevision")
-    if not trouble and not _is_at(revision, commit):
-        return f"Kustomization {name} is Ready at {revision or 'no revision'}"
-    return trouble
+        return Trouble(f"Kustomization {name} is not there")
+    wrong = trouble(item)
+    if wrong is None:
+        revision = text(item, "status", "lastAppliedRevision")
+        at = f"Kustomization {name} is Ready at {revision or 'no revision'}"
+        return None if _is_at(revision, commit) else Trouble(at)
+    attempted = text(item, "status", "lastAttemptedRevision")
+    # What it says of another commit may be mended in this one.
+    return wrong if not attempted or _is_at(attempted, commit) else Trouble(wrong.seen)
 
 
-def _not_ready(item: Object) -> str:
-    """Why an object of Flux is not Ready; empty when it is."""
-    what = f"{text(item, 'kind')} {name_in(item)}"
-    conditions = {text(one, "type"): one for one in objects(item, "status", "conditions")}
-    ready = conditions.get("Ready")
-    if item.get("spec") and text(item, "spec", "suspend") == "true":
-        return f"{what} is suspended"
-    if ready is None:
-        return f"{what} has no condition yet"
-    # Flux's controllers note it in the status, flux-operator in the condition.
-    observed = number(item, "status", "observedGeneration") or number(ready, "observedGeneration")
-    current = observed == number(item, "metadata", "generation")
-    behind = "" if current else f"generation {number(item, 'metadata', 'generation')} is not observed yet"
-    if text(ready, "status") == "True":
-        return f"{what}: {behind}" if behind else ""
-    stalled = "stalled" if text(conditions.get("Stalled", {}), "status") == "True" else ""
-    # An object that never got through says why, and never observes its generation.
-    said = f"{text(ready, 'reason')}: {text(ready, 'message')}"
-    return masked("; ".join([f"{what}: {said}", *filter(None, (stalled, behind))]))
+def _chart_trouble(live: LiveObjects, release: Object) -> Trouble | None:
+    """Why the source of a release's chart is not Ready; None when it is, or is not there."""
+    namespace = name_in(release).namespace
+    reference = mapping(release, "spec", "chartRef")
+    if reference:
+        kind, name = text(reference, "kind"), text(reference, "name")
+        source = live.get((_SOURCE_VERSION, kind), name, text(reference, "namespace") or namespace)
+        return trouble(source) if source else None
+    # helm-controller notes the HelmChart that it made as `namespace/name`.
+    where, _, name = text(release, "status", "helmChart").partition("/")
+    chart = live.get((_SOURCE_VERSION, "HelmChart"), name, where) if name else None
+    return trouble(chart) if chart else None
 
 
 def _is_at(revision: str, commit: str) -> bool:
@@ -172,8 +232,8 @@ def _applied_by(item: Object, name: Name) -> bool:
     return Name(*(text(item, "metadata", "labels", label) for label in labels)) == name
 
 
-def _no(seen: str) -> Look:
-    return Observation(holds=False, seen=seen)
+def _no(seen: str, conflict: Conflict | None = None) -> Look:
+    return Observation(holds=False, seen=seen, conflict=conflict)
 
 
 def _yes(seen: str) -> Look:

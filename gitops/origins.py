@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
-from bootstrap.host.objects import name_of
+from bootstrap.host.objects import name_of, namespace_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bootstrap.host.objects import Object
@@ -28,11 +29,11 @@ def problem(
         remedy: what resolves it.
     """
     for candidate in (root / folder, root / "kubernetes"):
-        for file in sorted(candidate.rglob("*.y*ml")) if candidate.is_dir() else ():
-            found = _position(file, root, item, at)
-            if found:
-                name = str(file.relative_to(root))
-                return Problem(text, name, found.line, found.column, remedy)
+        written = list(_written(candidate, root)) if candidate.is_dir() else []
+        for became in (_is_same, _is_moved, _is_renamed):
+            for file, index, document in written:
+                if became(document, item) and (found := _position(file, index, at)):
+                    return Problem(text, str(file.relative_to(root)), found.line, found.column, remedy)
     return Problem(text, folder, remedy=remedy)
 
 
@@ -45,19 +46,33 @@ def text_problem(text: str, needle: str, *, root: Path, folder: str) -> Problem:
     return Problem(text, folder)
 
 
-def _position(file: Path, root: Path, item: Object, at: tuple[str | int, ...]) -> yaml_io.Position | None:
-    try:
-        content = file.read_bytes()
-        documents = yaml_io.load_all(content, source=str(file.relative_to(root)))
-    except (InputError, OSError):
-        return None
-    for index, document in enumerate(documents):
-        if isinstance(document, dict) and (document.get("kind"), name_of(document)) == (
-            item.get("kind"),
-            name_of(item),
-        ):
-            positions = yaml_io.positions(content, source=file.name, document=index)
-            while at not in positions and at:
-                at = at[:-1]
-            return positions.get(at)
-    return None
+def _written(folder: Path, root: Path) -> Iterator[tuple[Path, int, Object]]:
+    """Every object below a folder, with its file and its place there."""
+    for file in sorted(folder.rglob("*.y*ml")):
+        try:
+            documents = yaml_io.load_all(file.read_bytes(), source=str(file.relative_to(root)))
+        except (InputError, OSError):
+            continue
+        yield from ((file, index, one) for index, one in enumerate(documents) if isinstance(one, dict))
+
+
+def _is_same(document: Object, item: Object) -> bool:
+    return _is_moved(document, item) and namespace_of(document) == namespace_of(item)
+
+
+def _is_moved(document: Object, item: Object) -> bool:
+    """As a target namespace makes it."""
+    return document.get("kind") == item.get("kind") and name_of(document) == name_of(item)
+
+
+def _is_renamed(document: Object, item: Object) -> bool:
+    """As a prefix, a suffix or the digest of generated content makes it."""
+    name = name_of(document)
+    return document.get("kind") == item.get("kind") and name != "" and name in name_of(item)
+
+
+def _position(file: Path, index: int, at: tuple[str | int, ...]) -> yaml_io.Position | None:
+    positions = yaml_io.positions(file.read_bytes(), source=file.name, document=index)
+    while at not in positions and at:
+        at = at[:-1]
+    return positions.get(at)

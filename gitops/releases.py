@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.files import write_atomically
-from bootstrap.host.objects import Object, flag, mapping, objects, text
-from gitops import origins
-from gitops.tree import HELM_GROUP, SOURCE_GROUP, Kustomization, Name, Tree, name_in, nearest
+from bootstrap.host.objects import Object, mapping, objects, text
+from gitops import origins, values
+from gitops.tree import HELM_GROUP, SOURCE_GROUP, Kustomization, Name, Tree, dependencies, name_in, nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,16 +108,25 @@ def core_releases(tree: Tree) -> Object:
     return {"charts": charts, "repositories": repositories}
 
 
+def core_files(tree: Tree) -> dict[str, bytes]:
+    """What helmfile's templates would ask for (`FIRSTLIGHT_CORE`): content by name, one file a release.
+
+    Raises:
+        InputError: as `releases`.
+    """
+    values = {f"{one.release_name}.yaml": yaml_io.dump(one.values).encode() for one in releases(tree)}
+    return {RELEASES_FILE: yaml_io.dump(core_releases(tree)).encode(), **values}
+
+
 def write_core(tree: Tree, folder: Path) -> None:
-    """Leave in a folder what helmfile's templates would ask for, one file a release (`FIRSTLIGHT_CORE`).
+    """Leave `core_files` in a folder.
 
     Raises:
         InputError: as `releases`.
         OSError: the folder cannot be written.
     """
-    write_atomically(folder / RELEASES_FILE, yaml_io.dump(core_releases(tree)).encode())
-    for one in releases(tree):
-        write_atomically(folder / f"{one.release_name}.yaml", yaml_io.dump(one.values).encode())
+    for name, content in core_files(tree).items():
+        write_atomically(folder / name, content)
 
 
 @dataclass
@@ -134,6 +143,7 @@ class _Reader:
         target = text(self.item, "spec", "targetNamespace")
         composed = f"{target}-{own.name}" if target else own.name
         chart, repository, version = self._chart(own)
+        self._require_dependencies(own)
         return CoreRelease(
             name=own.name,
             namespace=target or own.namespace,
@@ -171,6 +181,13 @@ class _Reader:
         self._require_exact(version, source, "spec", "ref", key)
         return text(source, "spec", "url").rstrip("/"), "", version
 
+    def _require_dependencies(self, own: Name) -> None:
+        for index, other in enumerate(dependencies(self.item, own.namespace)):
+            if self.tree.find(HELM_GROUP, "HelmRelease", other) is None:
+                known = [str(name_in(item)) for _, item in self.tree.of_kind(HELM_GROUP, "HelmRelease")]
+                words = f"it depends on {other}, which is not in the tree{nearest(str(other), known)}"
+                self._problem(words, "spec", "dependsOn", index)
+
     def _require_exact(self, version: str, item: Object, *at: str) -> None:
         if version and not _EXACT.fullmatch(version):
             self._problem(f"the version {version!r} is not exact", *at, item=item)
@@ -192,19 +209,18 @@ class _Reader:
 
     def _values(self, own: Name) -> Object:
         """`valuesFrom` in its order, the release's own values over them."""
-        result: Object = {}
-        for index, source in enumerate(objects(self.item, "spec", "valuesFrom")):
-            name = Name(own.namespace, text(source, "name"))
-            found = self.tree.find("", text(source, "kind"), name) if text(source, "kind") == "ConfigMap" else None
-            key = text(source, "valuesKey") or "values.yaml"
-            content = text(found[1], "data", key) if found else ""
-            if text(source, "targetPath") or (not content and not flag(source, "optional")):
-                words = f"values of {text(source, 'kind')} {name} ({key}) cannot be read from the tree"
-                self._problem(words, "spec", "valuesFrom", index)
-            result = _merged(result, mapping(yaml_io.load(content, source=f"{name} {key}")))
-        if "values" not in mapping(self.item, "spec") and not result:
+
+        def find(kind: str, name: str) -> Object | None:
+            found = self.tree.find("", kind, Name(own.namespace, name))
+            return found[1] if found else None
+
+        references = [values.Reference.of(entry, own.namespace) for entry in objects(self.item, "spec", "valuesFrom")]
+        composed = values.compose(mapping(self.item, "spec", "values"), references, find)
+        for index, words in composed.problems.items():
+            self._problem(words, "spec", "valuesFrom", index)
+        if "values" not in mapping(self.item, "spec") and not references:
             self._problem("no values are given; `values: {}` says that none are wanted", "spec")
-        return _merged(result, mapping(self.item, "spec", "values"))
+        return composed.values
 
     def _problem(self, words: str, *at: str | int, item: Object | None = None) -> None:
         what = item or self.item
@@ -214,12 +230,3 @@ class _Reader:
                 root=self.tree.root, folder=self.kustomization.path, item=what, at=at,
             )
         )  # fmt: skip
-
-
-def _merged(under: Object, over: Object) -> Object:
-    """Mappings merged key by key, everything else replaced, as helm does it."""
-    result = dict(under)
-    for key, value in over.items():
-        below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return result

@@ -16,7 +16,7 @@ from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.objects import Object, flag, mapping, name_of, namespace_of, objects, text
 from gitops import origins
-from gitops.build import BuildError, Kustomize
+from gitops.build import BuildError, Kustomize, with_common_metadata
 from gitops.settings import Settings, misspelt
 from gitops.substitution import SubstitutionError, substitute
 
@@ -106,6 +106,13 @@ def is_kind(item: Object, group: str, kind: str) -> bool:
 def name_in(item: Object) -> Name:
     """Namespace and name of an object."""
     return Name(namespace_of(item), name_of(item))
+
+
+def dependencies(item: Object, namespace: str) -> tuple[Name, ...]:
+    """What an object of Flux waits for by `dependsOn`, in its own namespace where none is given."""
+    return tuple(
+        Name(text(other, "namespace") or namespace, text(other, "name")) for other in objects(item, "spec", "dependsOn")
+    )
 
 
 def nearest(name: str, names: Iterator[str] | Sequence[str]) -> str:
@@ -205,7 +212,7 @@ class _Loader:
         for document in documents:
             item, missing = self._substituted(one, document, variables)
             if item is not None:
-                items.append(item)
+                items.append(with_common_metadata(item, mapping(one.item, "spec")))
             unset |= missing
         for name in sorted(unset):
             self.problems.append(
@@ -260,11 +267,7 @@ class _Loader:
             return []
         self.seen.add(name)
         path = str(PurePosixPath(text(item, "spec", "path") or "."))
-        depends = tuple(
-            Name(text(other, "namespace") or name.namespace, text(other, "name"))
-            for other in objects(item, "spec", "dependsOn")
-        )
-        child = Kustomization(name, path, item, parent.path, depends)
+        child = Kustomization(name, path, item, parent.path, dependencies(item, name.namespace))
         source = mapping(item, "spec", "sourceRef")
         if (text(source, "kind"), text(source, "name")) != ("GitRepository", FLUX_SYSTEM):
             # Another repository's content is not here to be built.
@@ -280,7 +283,7 @@ class _Loader:
 def _broken_files(root: Path, path: str) -> list[Problem]:
     """What is no YAML below a folder, with line and column, which kustomize does not tell."""
     problems: list[Problem] = []
-    for file in sorted((root / path).rglob("*.yaml")):
+    for file in sorted((root / path).rglob("*.y*ml")):
         try:
             yaml_io.load_file(file, root=root)
         except InputError as error:

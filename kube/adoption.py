@@ -2,7 +2,9 @@
 
 helm-controller 1.4.3 finds a release that it did not make (`Unmanaged` in internal/reconcile/state.go) and
 upgrades it once, adding the labels `helm.toolkit.fluxcd.io/name` and `/namespace` to every object
-(internal/postrender). Nothing else may differ, nothing may move, and nobody may be restarted.
+(internal/postrender). Nothing else may differ, nothing may move, and nobody may be restarted. It is Ready only after
+it has looked at the release once more and found nothing to do (internal/reconcile/atomic_release.go), so a HelmRelease
+that is Ready at the one further revision has shown that the next reconciliation adds none.
 """
 
 from __future__ import annotations

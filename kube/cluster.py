@@ -220,6 +220,16 @@ class Cluster(Protocol):
             Whether it was written; somebody may have been faster.
         """
 
+    def delete(self, name: ObjectRef) -> None:
+        """Delete an object, if there is one; it stays for as long as finalizers or its grace period ask."""
+
+    def try_create(self, item: Object) -> None:
+        """Let the server try to create an object, its admission webhooks asked, once; nothing is stored.
+
+        Raises:
+            KubeError: it would be refused, or a webhook does not answer.
+        """
+
     def openapi(self) -> Object:
         """Kubernetes' OpenAPI v2 document, without the schemas of custom resources that are not served."""
 

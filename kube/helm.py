@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host import yaml_io
@@ -43,6 +44,9 @@ class Release:
         chart_files: name and content digest of each file of the chart.
         deployed_by: the program that stored it: `Helm` or `helm-controller`.
         description: helm's own word on how it went.
+        began: when the operation that wrote it began, by the clock of the machine on which that helm ran; None when
+            it does not say.
+        stored: resourceVersion of the Secret that holds it.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Release:
     chart_files: Mapping[str, str]
     deployed_by: str
     description: str
+    began: datetime | None = None
+    stored: str = ""
 
     def objects(self) -> list[Object]:
         """The objects of the manifest, their namespace filled in as far as the manifest gives it.
@@ -122,15 +128,7 @@ def decode(secret: Object) -> Release:
     Raises:
         KubeError: it does not hold what helm 3 writes.
     """
-    try:
-        packed = base64.b64decode(base64.b64decode(text(secret, "data", "release")))
-        content = gzip.decompress(packed) if packed.startswith(_GZIP_MAGIC) else packed
-        release = json.loads(content)
-    except (ValueError, OSError, EOFError):
-        raise KubeError(
-            KubeErrorKind.INVALID, f"helm's secret {namespace_of(secret)}/{name_of(secret)} cannot be read",
-            cause="it does not hold a release of helm 3",
-        ) from None  # fmt: skip
+    release = unpacked(secret)
     return Release(
         name=text(release, "name"),
         namespace=text(release, "namespace"),
@@ -143,7 +141,38 @@ def decode(secret: Object) -> Release:
         chart_files=_chart_files(mapping(release, "chart")),
         deployed_by=_writer(secret),
         description=text(release, "info", "description"),
+        began=_time(text(release, "info", "last_deployed")),
+        stored=text(secret, "metadata", "resourceVersion"),
     )
+
+
+def storage_name(name: str, revision: int) -> str:
+    """The name of the Secret that holds a revision (helm v3.19.0, pkg/storage/storage.go)."""
+    return f"sh.helm.release.v1.{name}.v{revision}"
+
+
+def unpacked(secret: Object) -> Object:
+    """What one of helm's storage secrets holds, every field of it.
+
+    Raises:
+        KubeError: it does not hold what helm 3 writes.
+    """
+    try:
+        packed = base64.b64decode(base64.b64decode(text(secret, "data", "release")))
+        content = gzip.decompress(packed) if packed.startswith(_GZIP_MAGIC) else packed
+        return mapping(json.loads(content))
+    except (ValueError, OSError, EOFError):
+        raise KubeError(
+            KubeErrorKind.INVALID, f"helm's secret {namespace_of(secret)}/{name_of(secret)} cannot be read",
+            cause="it does not hold a release of helm 3",
+        ) from None  # fmt: skip
+
+
+def packed(content: Object) -> str:
+    """The inverse of `unpacked`, for `data.release`: helm's base64 of gzip of JSON, in the base64 of a Secret."""
+    # As short as Go writes it: a Secret holds 1 MiB, and the largest charts come close.
+    written = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return base64.b64encode(base64.b64encode(gzip.compress(written, mtime=0))).decode()
 
 
 def helm_environment(folder: Path, *, server: str = "") -> dict[str, str]:
@@ -220,6 +249,13 @@ def _writer(secret: Object) -> str:
     entries = objects(secret, "metadata", "managedFields")
     creators = [text(entry, "manager") for entry in entries if "f:type" in mapping(entry, "fieldsV1")]
     return creators[0] if creators else ""
+
+
+def _time(value: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return None
 
 
 def _whole(value: Yaml) -> Yaml:

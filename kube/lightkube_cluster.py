@@ -41,6 +41,8 @@ PAGE: Final = 100
 HEARTBEAT_SECONDS: Final = 5
 # Seconds between two looks whether a kind is served by now.
 UNSERVED_SECONDS: Final = 2.0
+# What a try may take of the server's patience: less than our own, so that it says which webhook does not answer.
+TRY_SECONDS: Final = 10
 # A server that closes every watch at once is not asked more often than this.
 REOPEN_SECONDS: Final = 0.1
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -218,6 +220,24 @@ class LightkubeCluster:
                 return False
             raise
         return True
+
+    def delete(self, name: ObjectRef) -> None:
+        """Delete an object; see `Cluster.delete`."""
+        try:
+            self._transport.json("DELETE", self.path_of(name, "delete"), what=f"delete {name}")
+        except KubeError as error:
+            if error.kind is not KubeErrorKind.NOT_FOUND:
+                raise
+
+    def try_create(self, item: Object) -> None:
+        """Create it without storing it; see `Cluster.try_create`."""
+        name = reference(item)
+        path = self._served_at(name, "create").path(name.namespace)
+        parameters = {
+            "dryRun": "All", "fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": f"{TRY_SECONDS}s",
+        }  # fmt: skip
+        # Not tried again: whoever asks wants to know of each failure.
+        self._transport.ask("POST", path, parameters, what=f"create {name}", body=item, body_type=_WHOLE)
 
     def openapi(self) -> Object:
         """Kubernetes' OpenAPI v2 document; see `Cluster.openapi`."""

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bootstrap.engine.step import Observation
 from bootstrap.host.objects import Object, name_of, namespace_of, number, objects, text
-from kube.cluster import DAEMON_SET, DEPLOYMENT, NODE, POD
+from kube.cluster import DAEMON_SET, DEPLOYMENT, NODE
+from kube.pod_troubles import troubles
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from kube.cluster import Look, Reading
-
-# Reasons of containers that do not go away by waiting alone; they are worth showing.
-_STUCK: Final = (
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-)
 
 
 def deployment_ready(cluster: Reading, namespace: str, name: str) -> Look:
@@ -76,26 +68,8 @@ def _judge(cluster: Reading, item: Object, *, wanted: int, updated: int, availab
     seen = f"{label}: {available} of {wanted} available"
     if current and updated == wanted == available:
         return Observation(holds=True, seen=seen)
-    stuck = _stuck_pods(cluster, item)
-    return _no(f"{seen}; {stuck}" if stuck else seen)
-
-
-def _stuck_pods(cluster: Reading, item: Object) -> str:
-    """What the first pod that does not get on says about itself."""
-    prefix = f"{name_of(item)}-"
-    for pod in cluster.list_objects(POD, namespace_of(item)):
-        if not name_of(pod).startswith(prefix):
-            continue
-        for status in objects(pod, "status", "containerStatuses"):
-            reason = text(status, "state", "waiting", "reason")
-            if reason in _STUCK:
-                return f"pod {name_of(pod)}: {reason}: {text(status, 'state', 'waiting', 'message')}"
-            if reason:
-                return f"pod {name_of(pod)}: {reason}"
-        for condition in objects(pod, "status", "conditions"):
-            if text(condition, "type") == "PodScheduled" and text(condition, "status") != "True":
-                return f"pod {name_of(pod)}: {text(condition, 'message')}"
-    return ""
+    said = troubles(cluster, item)
+    return _no(f"{seen}; {said}" if said else seen)
 
 
 def _node_trouble(node: Object | None) -> str:

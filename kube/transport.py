@@ -56,8 +56,9 @@ class Transport:
         """
         content = self._retry(
             lambda: self.ask(method, path, parameters or {}, what=what, body=body, body_type=body_type, accept=accept),
-            # The same server-side apply twice is one; a create or a replace would meet its own first work.
-            once=method not in {"GET", "PATCH"},
+            # The same server-side apply twice is one, and so is a delete; a create or a replace would meet its own
+            # first work.
+            once=method not in {"GET", "PATCH", "DELETE"},
         )
         try:
             document = json.loads(content)

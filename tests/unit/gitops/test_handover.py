@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bootstrap.engine.proof import ProofKind
 from bootstrap.host.objects import name_of, namespace_of
-from gitops import handover
+from gitops import apart, handover
 from gitops.tree import Name
 
 if TYPE_CHECKING:
@@ -36,16 +37,24 @@ class Live:
 
 
 def flux(
-    kind: tuple[str, str], name: str, *, ready: str = "True", message: str = "", observed: int = 2,
-    needs: str = "", suspended: bool = False, labels: Object | None = None, **status: Yaml,
+    kind: tuple[str, str], name: str, *, ready: str = "True", reason: str = "Reason", message: str = "",
+    observed: int = 2, needs: str = "", suspended: bool = False, labels: Object | None = None, peer: str = "",
+    path: str = "./kubernetes/infrastructure", **status: Yaml,
 ) -> Object:  # fmt: skip
+    annotations: Object = {apart.PEER: peer} if peer else {}
     return {
         "apiVersion": kind[0], "kind": kind[1],
-        "metadata": {"name": name, "namespace": "flux-system", "generation": 2, "labels": labels or {}},
-        "spec": {"suspend": suspended, "dependsOn": [{"name": needs}] if needs else []},
+        "metadata": {
+            "name": name, "namespace": "flux-system", "generation": 2, "labels": labels or {},
+            "annotations": annotations,
+        },
+        "spec": {
+            "suspend": suspended, "dependsOn": [{"name": needs}] if needs else [], "path": path,
+            "chartRef": {"kind": "OCIRepository", "name": name},
+        },
         "status": {
             "observedGeneration": observed,
-            "conditions": [{"type": "Ready", "status": ready, "reason": "Reason", "message": message}],
+            "conditions": [{"type": "Ready", "status": ready, "reason": reason, "message": message}],
             **status,
         },
     }  # fmt: skip
@@ -121,3 +130,85 @@ def test_releases() -> None:
     assert handover.releases_ready(Live(ready), names("a", "b")).seen.endswith("flux-system/b is not there")
     assert handover.releases_ready(Live(ready, failing), names("a")).seen.endswith("flux-system/b: Reason: m")
     assert not handover.releases_ready(Live(), names()).holds
+
+
+SOURCE = flux(handover.GIT_REPOSITORY, "flux-system", artifact={"revision": f"main@sha1:{COMMIT}"})
+LOOP = (
+    applied("a", needs="c", ready="False", reason="DependencyNotReady"),
+    applied("b", needs="a", ready="False", reason="DependencyNotReady"),
+    applied("c", needs="b", ready="False", reason="DependencyNotReady"),
+)
+
+
+def test_what_no_waiting_mends_is_named_before_what_may_come() -> None:
+    waiting = applied("a", ready="Unknown", reason="Progressing", message="health check")
+    broken = applied("c", ready="False", reason="BuildFailed", message="no such file")
+    behind = applied("b", needs="c", ready="False", reason="DependencyNotReady", message="c is not ready")
+    look = handover.kustomizations_at(Live(SOURCE, waiting, broken, behind), COMMIT, names("a", "b", "c"))
+    assert (
+        look.seen
+        == "0 of 3 Kustomizations Ready at 0123456789ab; Kustomization flux-system/c: BuildFailed: no such file"
+    )
+    assert look.conflict is not None
+    assert look.conflict.fact == "Kustomization flux-system/c: its manifests cannot be built"
+
+
+def test_a_refusal_of_another_commit_is_waited_for() -> None:
+    broken = applied("a", ready="False", reason="BuildFailed", lastAttemptedRevision=f"main@sha1:{OTHER}")
+    assert handover.kustomizations_at(Live(SOURCE, broken), COMMIT, names("a")).conflict is None
+    broken = applied("a", ready="False", reason="BuildFailed", lastAttemptedRevision=f"main@sha1:{COMMIT}")
+    assert handover.kustomizations_at(Live(broken), COMMIT, names("a")).conflict is None
+    assert handover.kustomizations_at(Live(SOURCE, broken), COMMIT, names("a")).conflict is not None
+
+
+def test_kustomizations_that_wait_for_each_other_are_named_in_their_order() -> None:
+    look = handover.kustomizations_at(Live(SOURCE, *LOOP), COMMIT, names("a", "b", "c"))
+    assert look.conflict is not None
+    assert look.conflict.fact.endswith("waits for itself")
+    assert look.conflict.cause in {
+        "dependsOn: flux-system/a -> flux-system/c -> flux-system/b -> flux-system/a",
+        "dependsOn: flux-system/b -> flux-system/a -> flux-system/c -> flux-system/b",
+        "dependsOn: flux-system/c -> flux-system/b -> flux-system/a -> flux-system/c",
+    }
+
+
+def test_workloads_and_what_needs_the_other_cluster_are_told_apart() -> None:
+    items = (
+        SOURCE,
+        applied("a"),
+        applied("mesh", ready="False", reason="HealthCheckFailed", message="no remote", peer="infra"),
+        applied("on-mesh", needs="mesh", ready="False", reason="DependencyNotReady"),
+        applied("shop", ready="False", reason="BuildFailed", message="oops", path="kubernetes/workloads/shop"),
+        applied("wiki", path="./kubernetes/workloads/wiki"),
+    )
+    look = handover.kustomizations_at(Live(*items), COMMIT, names("a"))
+    assert look.holds
+    assert look.seen == "1 of 1 Kustomizations Ready at 0123456789ab"
+    assert [(proof.criterion.split()[1], proof.kind) for proof in look.proofs] == [
+        ("flux-system/mesh", ProofKind.UNPROVEN), ("flux-system/on-mesh", ProofKind.UNPROVEN),
+        ("flux-system/shop", ProofKind.UNPROVEN), ("flux-system/wiki", ProofKind.PROVEN),
+    ]  # fmt: skip
+    assert look.proofs[0].evidence.startswith("waiting for peer infra: Kustomization flux-system/mesh")
+    assert look.proofs[1].evidence.startswith("waiting for peer infra: ")
+    assert look.proofs[2].evidence.startswith("workload: ")
+
+
+def test_releases_of_workloads_are_not_waited_for() -> None:
+    labels: Object = {
+        "kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+    }  # fmt: skip
+    shop = applied("shop", path="./kubernetes/workloads/shop")
+    failing = flux(handover.HELM_RELEASE, "shop", ready="False", reason="InstallFailed", labels=labels)
+    ready = flux(handover.HELM_RELEASE, "a")
+    assert handover.releases_ready(Live(shop, failing, ready), names("a")).seen == "1 of 1 HelmReleases Ready"
+
+
+def test_the_source_of_a_chart_is_named_where_it_is_what_fails() -> None:
+    release = flux(handover.HELM_RELEASE, "a", ready="False", reason="SourceNotReady", message="not ready")
+    kind = ("source.toolkit.fluxcd.io/v1", "OCIRepository")
+    source = flux(kind, "a", ready="False", reason="OCIArtifactPullFailed", message="MANIFEST_UNKNOWN: unknown")
+    look = handover.releases_ready(Live(release, source), names("a"))
+    assert look.seen.endswith("OCIRepository flux-system/a: OCIArtifactPullFailed: MANIFEST_UNKNOWN: unknown")
+    assert look.conflict is not None
+    assert look.conflict.fact == "OCIRepository flux-system/a: the registry does not have it"
+    assert handover.releases_ready(Live(release), names("a")).conflict is None

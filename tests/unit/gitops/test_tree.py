@@ -15,7 +15,7 @@ import pytest
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError
 from bootstrap.host.objects import dig, mapping, name_of, text
-from gitops import releases
+from gitops import origins, releases
 from gitops.tree import KUSTOMIZE_GROUP, Name, load
 from tests.unit.gitops import trees
 
@@ -67,6 +67,37 @@ def test_a_kustomizations_own_changes_are_applied(tmp_path: Path, programs: Call
     # Without any variable nothing is substituted.
     assert text(plain["a"], "data", "k") == "${CLUSTER}"
     assert not (tmp_path / "kubernetes/plain/kustomization.yaml").exists()
+
+
+def test_everything_that_flux_adds_to_a_folder_is_applied(tmp_path: Path, programs: Callable[[str], Path]) -> None:
+    root = trees.write(tmp_path) / "kubernetes"
+    (root / "component").mkdir()
+    (root / "component" / "kustomization.yaml").write_text(
+        "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+        'patches: [{target: {kind: Pod}, patch: \'[{"op": "add", "path": "/spec/hostNetwork", "value": true}]\'}]\n'
+    )
+    (root / "plain" / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {own: x, team: theirs}}\n"
+        "spec: {containers: [{name: c, image: docker.io/i:1}]}\n"
+    )
+    apps = root / "clusters" / "lab" / "apps.yaml"
+    apps.write_text(
+        f"{apps.read_text()}  components: [../component, ../none]\n  ignoreMissingComponents: true\n"
+        "  images: [{name: docker.io/i, newName: ghcr.io/j, newTag: '2'}]\n  namePrefix: pre-\n  nameSuffix: -post\n"
+        "  commonMetadata: {labels: {team: ours}, annotations: {note: a}}\n"
+    )
+    tree = load(tmp_path, "lab", trees.kustomize(programs))
+    found = {name_of(item): item for item in tree.kustomizations[2].objects}
+    assert set(found) == {"pre-a-post", "pre-c-post", "pre-p-post"}
+    assert found["pre-p-post"]["metadata"] == {
+        "name": "pre-p-post", "namespace": "other", "labels": {"own": "x", "team": "ours"},
+        "annotations": {"note": "a"},
+    }  # fmt: skip
+    assert found["pre-p-post"]["spec"] == {
+        "containers": [{"name": "c", "image": "ghcr.io/j:2"}], "hostNetwork": True,
+    }  # fmt: skip
+    at = origins.problem("it", root=tmp_path, folder="kubernetes/plain", item=found["pre-p-post"], at=("spec",))
+    assert str(at) == "kubernetes/plain/pod.yaml:4:7: it"
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)
