@@ -23,8 +23,10 @@ from bootstrap.host.settings import (
     LIVE,
     ONLY,
     OUTPUT,
+    PROVE,
     REBUILD_JOURNAL,
     ROOT,
+    ROTATE,
     SKIP,
     STRICT_BUDGETS,
     WORKERS,
@@ -226,6 +228,8 @@ def _run(word: str, settings: Configuration, cluster: Cluster | None = None, **o
         accept_changed_plan=settings[ACCEPT_CHANGED_PLAN],
         strict_budgets=settings[STRICT_BUDGETS],
         forced=frozenset(_split(settings[FORCE_CONFLICTS])),
+        rotate=settings[ROTATE],
+        prove=settings[PROVE],
         **options,
     )
     check(request)
@@ -257,6 +261,8 @@ def _run(word: str, settings: Configuration, cluster: Cluster | None = None, **o
         REBUILD_JOURNAL,
         ACCEPT_CHANGED_PLAN,
         FORCE_CONFLICTS,
+        ROTATE,
+        PROVE,
         STRICT_BUDGETS,
     ),
 )
@@ -274,6 +280,8 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
     rebuild_journal: bool = False,
     accept_changed_plan: bool = False,
     force_conflicts: str = "",
+    rotate: bool = False,
+    prove: bool = False,
     strict_budgets: bool = False,
 ) -> None:
     """From machines that booted Talos to a cluster that Flux runs, with proof."""
@@ -289,6 +297,8 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
         rebuild_journal=rebuild_journal,
         accept_changed_plan=accept_changed_plan,
         force_conflicts=force_conflicts,
+        rotate=rotate,
+        prove=prove,
         strict_budgets=strict_budgets,
     )
     _run("bootstrap", settings, only=_split(settings[ONLY]), start=settings[FROM], skip=_split(settings[SKIP]))

@@ -1,19 +1,26 @@
-"""The steps about charts, files alone: what each core release is made of, and whether it renders."""
+"""The steps about charts, files alone: what each core release is made of, whether it renders, and may be installed."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, KillSafety, Step, ToDo
+from bootstrap.host import yaml_io
 from bootstrap.host.commands import CommandError
 from bootstrap.host.errors import Problem
-from gitops.releases import release, write_core
+from checks import rendering
+from checks.catalogue import check
+from gitops.refusals import refused_values
+from gitops.releases import core_files, release, write_core
 from kube import helm
 from kube.helmfile import Helmfile
 from phases import sources
-from phases.refs import CHARTS, CORE_FOLDER, FILES, core_releases
+from phases.definitions import HELMFILE
+from phases.refs import CHARTS, CORE_FOLDER, FILES, GUARDS, core_releases
+from phases.resources import load_resources, purposes, unknown_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +50,14 @@ def steps(world: World) -> tuple[AnyStep, ...]:
             needs=(CORE_FOLDER.name,),
             early=True,
             inputs=(*sources.tree(world.cluster), *sources.HELMFILES),
+        ),
+        Step(
+            name=GUARDS.name,
+            title="Refuse releases that could not run here or be handed over",
+            probe=partial(_guards_probe, world),
+            needs=(FILES.name, CHARTS.name),
+            early=True,
+            inputs=(*sources.tree(world.cluster), *sources.HELMFILES, *sources.RESOURCES),
         ),
     )
 
@@ -76,13 +91,11 @@ def surroundings(world: World, purpose: str) -> Path:
 
 
 def _read_probe(world: World, ctx: Context) -> Found[Tree, Path]:
-    folder = world.state / "core"
-    wanted = world.state / "core.new"
-    write_core(ctx.value(FILES), wanted)
-    names = sorted(path.name for path in wanted.iterdir())
-    if all((folder / name).exists() and (folder / name).read_bytes() == (wanted / name).read_bytes() for name in names):
-        return Done(f"{len(names) - 1} releases", folder)
-    return ToDo(ctx.value(FILES), f"{len(names) - 1} releases")
+    folder, wanted = world.state / "core", core_files(ctx.value(FILES))
+    seen = f"{len(wanted) - 1} releases"
+    if all((folder / name).exists() and (folder / name).read_bytes() == wanted[name] for name in wanted):
+        return Done(seen, folder)
+    return ToDo(ctx.value(FILES), seen)
 
 
 def _read_actions(world: World, _ctx: Context, tree: Tree) -> Sequence[Action]:
@@ -98,18 +111,38 @@ def _read_actions(world: World, _ctx: Context, tree: Tree) -> Sequence[Action]:
     ]
 
 
-def _render_probe(world: World, ctx: Context) -> Found[None, None]:
+def _render_probe(world: World, ctx: Context) -> Found[None, bytes]:
     file = helmfile(world, ctx.value(CORE_FOLDER), "01-core.yaml.gotmpl", kubeconfig=None, purpose="preflight")
     try:
         rendered = file.template(kube_version=world.cluster.kubernetes_version)
     except CommandError as error:
         problem = Problem(error.cause, str(file.file.relative_to(world.root)))
+        tree = ctx.value(FILES)
+        told = (*refused_values(tree, f"{error.stderr}\n{error.stdout}"), *rendering.problems(tree, error.stderr))
+        problems = told or (problem,)
         return Conflict(
-            "a core release cannot be rendered", problems=(problem,), remedy="check chart, version and values"
+            "a core release cannot be rendered", problems=problems, remedy="check chart, version and values"
         )
     count = sum(line.startswith(b"kind:") for line in rendered.splitlines())
     made_of = [_made_of(world, ctx, one.name) for one in core_releases(ctx.value(FILES))]
-    return Done(f"{len(made_of)} releases with {count} objects; {'; '.join(made_of)}", None)
+    return Done(f"{len(made_of)} releases with {count} objects; {'; '.join(made_of)}", rendered)
+
+
+def _guards_probe(world: World, ctx: Context) -> Found[None, None]:
+    resources = load_resources(world.root)
+    endpoint = urlsplit(world.cluster.endpoint)
+    problems = (
+        *unknown_references(world.root, resources, purposes(world.cluster.secrets)),
+        *check(
+            ctx.value(FILES), ctx.value(CHARTS), resources=resources,
+            crds=yaml_io.load_file(world.root / "bootstrap" / "helmfile.d" / HELMFILE, root=world.root),
+            endpoint=(endpoint.hostname or "", str(endpoint.port or "")),
+        ),
+    )  # fmt: skip
+    if problems:
+        fact = "releases of the core phase could not run here, or not be handed over"
+        return Conflict(fact, problems=problems, remedy="correct the files; nothing was changed")
+    return Done("definitions, settings, pods and certificates of each release are fit to be installed", None)
 
 
 def _made_of(world: World, ctx: Context, name: str) -> str:

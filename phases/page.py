@@ -13,7 +13,7 @@ from bootstrap.host.secret import Secret
 from bootstrap.views.summary import duration
 from gitops.tree import FLUX_SYSTEM, HELM_GROUP, Kustomization, Name, Tree
 from inventory.loader import load
-from phases.refs import CHARTS, CORE_FOLDER, CORE_RELEASES, EXTRACT, FILES, RENDER, SECRETS
+from phases.refs import CHARTS, CORE_FOLDER, CORE_RELEASES, EXTRACT, FILES, GUARDS, RENDER, SECRETS
 from phases.session import Request, outline
 from phases.world import Credentials
 from talos.bundle import Bundle
@@ -91,7 +91,8 @@ def _given(cluster: Cluster) -> dict[str, object]:
         FILES.name: _tree(cluster),
         SECRETS.name: Credentials(bundle, nothing, {}),
         CORE_FOLDER.name: Path(),
-        CHARTS.name: None,
+        CHARTS.name: b"",
+        GUARDS.name: None,
         RENDER.name: {node.name: nothing for node in cluster.nodes},
         EXTRACT.name: ({"metadata": {"name": "<those of the charts>"}},),
     }
@@ -120,7 +121,7 @@ def _phase(phase: PlannedPhase, graph: Graph) -> Iterator[str]:
 
 
 def _needs(node: Node) -> str:
-    names = ", ".join(f"`{name}`" for name in node.step.needs)
+    names = ", ".join(f"`{name}`" for name in (*node.step.needs, *node.step.after))
     early = "starts at once" if node.step.early else ""
     return "; ".join(part for part in (names, early) if part) or "-"
 

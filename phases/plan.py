@@ -21,8 +21,9 @@ from bootstrap.views.failure import failure_lines
 from bootstrap.views.github import annotate, append_summary, is_github
 from bootstrap.views.plan import as_json, as_markdown, as_text
 from phases import foresight
+from phases.baseline import baseline_file
 from phases.catalogue import build
-from phases.core import baseline_file
+from phases.proofs import proofs_folder
 from phases.session import open_world, print_line
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def aside(world: World, state: Path, *, live: bool) -> World:
         (apart.kubeconfig, world.kubeconfig),
         (apart.talosconfig, world.talosconfig),
         (baseline_file(apart), baseline_file(world)),
+        (proofs_folder(apart), proofs_folder(world)),
     ):
         if theirs.exists():
             # Files are replaced, never written into, so the real one stays as it is; secrets are not copied.

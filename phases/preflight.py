@@ -43,8 +43,8 @@ TALOSCONFIG_SECONDS: Final = 180 * 24 * 3600.0
 GIT_SECONDS: Final = 30.0
 # What a cluster is made of besides code; it must be committed before real machines are touched.
 DATA_FOLDERS: Final = (
-    "bootstrap/expected-crds.yaml", "bootstrap/helmfile.d", "bootstrap/resources.yaml", "inventory", "kubernetes",
-    "talos",
+    "bootstrap/expected-crds.yaml", "bootstrap/helmfile.d", "bootstrap/probe.yaml", "bootstrap/resources.yaml",
+    "inventory", "kubernetes", "talos",
 )  # fmt: skip
 
 

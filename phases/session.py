@@ -74,6 +74,8 @@ class Request:
         accept_changed_plan: go on although files changed that steps of an unfinished run follow from.
         strict_budgets: whether a missed target makes the run fail.
         forced: definitions whose fields may be taken from other managers.
+        rotate: whether secrets of `bootstrap/resources.yaml` that hold other content are replaced.
+        prove: give proofs again that must write.
     """
 
     root: Path
@@ -94,6 +96,8 @@ class Request:
     accept_changed_plan: bool = False
     strict_budgets: bool = False
     forced: frozenset[str] = frozenset()
+    rotate: bool = False
+    prove: bool = False
 
 
 def check(request: Request) -> None:
@@ -268,6 +272,9 @@ def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs
         commit=request.commit,
         stand_ins=request.stand_ins,
         forced=request.forced,
+        rotate=request.rotate,
+        prove=request.prove,
+        is_verdict=tuple(request.only) == ("handover",),
     )
 
 

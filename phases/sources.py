@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 HELMFILES: Final = ("bootstrap/helmfile.d",)
 RESOURCES: Final = ("bootstrap/resources.yaml",)
+PROBE: Final = ("bootstrap/probe.yaml",)
 DEFINITIONS: Final = ("bootstrap/expected-crds.yaml",)
 
 

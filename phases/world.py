@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ class World:
         commit: the commit that Flux must reach; empty when it is still to be read from Git.
         stand_ins: releases whose charts the lab replaces, named in the verdict.
         forced: definitions whose fields may be taken from other managers.
+        rotate: whether secrets of `bootstrap/resources.yaml` that hold other content are replaced.
+        prove: whether proofs that must write are given again.
+        run: tells what this run proved from what another one did.
+        is_verdict: whether only the hand-over is judged, which then holds or does not: exit 0 or 1.
     """
 
     root: Path
@@ -68,6 +74,10 @@ class World:
     commit: str
     stand_ins: frozenset[str]
     forced: frozenset[str] = frozenset()
+    rotate: bool = False
+    prove: bool = False
+    run: str = field(default_factory=partial(token_hex, 8))
+    is_verdict: bool = False
 
     @property
     def kubeconfig(self) -> Path:

@@ -186,6 +186,14 @@ FORCE_CONFLICTS: Final = Setting(
     name="force-conflicts", kind=TEXT, default="", shown="none", has_key=False,
     help="definitions whose fields are taken from other managers, separated by commas",
 )  # fmt: skip
+ROTATE: Final = Setting(
+    name="rotate", kind=TRUTH, default=False, has_key=False,
+    help="replace secrets of bootstrap/resources.yaml that hold other content in the cluster",
+)  # fmt: skip
+PROVE: Final = Setting(
+    name="prove", kind=TRUTH, default=False, has_key=False,
+    help="give again what only writing can prove, where the last proof would be shown with its age",
+)  # fmt: skip
 STRICT_BUDGETS: Final = Setting(
     name="strict-budgets", kind=TRUTH, default=False, help="fail when a phase or the run misses its target"
 )
@@ -210,6 +218,8 @@ REGISTRY: Final[tuple[AnySetting, ...]] = (
     REBUILD_JOURNAL,
     ACCEPT_CHANGED_PLAN,
     FORCE_CONFLICTS,
+    ROTATE,
+    PROVE,
     STRICT_BUDGETS,
     WORKERS,
     CACHE,

@@ -112,6 +112,8 @@ def _apiserver_flags(folder: Path, etcd_port: int, port: int) -> list[str]:
         "--disable-admission-plugins=ServiceAccount", "--profiling=false",
         # As Talos starts it; Cilium's pods are privileged.
         "--allow-privileged=true",
+        # Nothing carries packets to a Service here, so its endpoints are looked up.
+        "--enable-aggregator-routing=true",
     ]  # fmt: skip
 
 

@@ -13,13 +13,16 @@ from bootstrap.host.objects import Object, mapping, name_of, namespace_of, objec
 from kube.cluster import (
     CUSTOM_RESOURCE_DEFINITION,
     FIELD_MANAGER,
+    LEASE,
     NAMESPACE,
+    POD,
     SUCCESSORS,
     ApplyResult,
     Comparison,
     EventType,
     KindRef,
     Look,
+    ObjectRef,
     Outcome,
     Standing,
     WatchEvent,
@@ -55,6 +58,7 @@ class ScriptedCluster:
     def __init__(self, ring: Ring, clock: Clock, kubeconfig: Secret, server: str = "") -> None:
         self._model = ring.model
         self._machines = ring.machines
+        self._pods = ring.pods
         self._clock = clock
         self._authority, named = _cluster_of(kubeconfig.reveal())
         self._address = urlsplit(server or named).hostname or ""
@@ -132,17 +136,21 @@ class ScriptedCluster:
     def dry_run(
         self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
     ) -> list[Comparison]:
-        """See `Cluster.dry_run`; the model takes whatever it is given."""
-        del force
+        """See `Cluster.dry_run`; the model takes whatever has no field that others set otherwise."""
+        for item in [] if force else objects:
+            name = reference(item)
+            with self._model.look():
+                self._answers(f"apply {name}")
+                live = self._model.find((name.api_version, name.kind), name.name, name.namespace)
+            _refuse_contested(live or {}, prepared(item), field_manager)
         return self.compare(objects, field_manager=field_manager)
 
     def apply(
         self, objects: Sequence[Object], *, field_manager: str = FIELD_MANAGER, force: bool = False
     ) -> list[ApplyResult]:
         """See `Cluster.apply`; one object after the other, so that a run can be ended between any two."""
-        del force
         ordered = sorted(objects, key=lambda item: item.get("kind") != NAMESPACE[1])
-        return [self._apply(prepared(item), field_manager) for item in ordered]
+        return [self._apply(prepared(item), field_manager, force=force) for item in ordered]
 
     def swap(self, item: Object, *, field_manager: str = FIELD_MANAGER) -> Object | None:
         """See `Cluster.swap`."""
@@ -152,7 +160,8 @@ class ScriptedCluster:
             live = self._model.find((name.api_version, name.kind), name.name, name.namespace)
             if text(item, "metadata", "resourceVersion") != text(live, "metadata", "resourceVersion"):
                 return None
-            effect = self._model.effect("lease", f"{name} by {field_manager} at {self._identity()}")
+            kind = "lease" if name.kind == LEASE[1] else "swap"
+            effect = self._model.effect(kind, f"{name} by {field_manager} at {self._identity()}")
             stored = self._model.store(item)
         self._model.done(effect)
         return stored
@@ -170,6 +179,22 @@ class ScriptedCluster:
         self._model.done(effect)
         return True
 
+    def delete(self, name: ObjectRef) -> None:
+        """See `Cluster.delete`."""
+        kind = (name.api_version, name.kind)
+        with self._model.look():
+            self._answers(f"delete {name}")
+            if self._model.find(kind, name.name, name.namespace) is None:
+                return
+            effect = self._model.effect("delete", f"{name} at {self._identity()}")
+            self._model.remove(kind, name.name, name.namespace)
+        self._model.done(effect)
+
+    def try_create(self, item: Object) -> None:
+        """See `Cluster.try_create`; the model takes whatever it is given."""
+        with self._model.look():
+            self._answers(f"create {reference(item)}")
+
     def openapi(self) -> Object:
         """See `Cluster.openapi`; kubeconform is replayed, so nobody reads it."""
         return {}
@@ -179,7 +204,7 @@ class ScriptedCluster:
         live = self.get((name.api_version, name.kind), name.name, name.namespace)
         return compare(wanted, live, manager=manager, successors=SUCCESSORS)
 
-    def _apply(self, wanted: Object, manager: str) -> ApplyResult:
+    def _apply(self, wanted: Object, manager: str, *, force: bool) -> ApplyResult:
         name = reference(wanted)
         with self._model.look():
             found = self._compare(wanted, manager)
@@ -187,13 +212,21 @@ class ScriptedCluster:
             if found.standing in {Standing.EQUAL, Standing.CEDED}:
                 outcome = Outcome.CEDED if found.standing is Standing.CEDED else Outcome.UNCHANGED
                 return ApplyResult(name, outcome, before)
-            if name.namespace and self._model.find(NAMESPACE, name.namespace) is None:
+            place = self._model.find(NAMESPACE, name.namespace) if name.namespace else {}
+            if place is None:
                 cause = f'namespaces "{name.namespace}" not found'
                 raise KubeError(KubeErrorKind.NOT_FOUND, f"cannot apply {name}", cause=cause)
+            if text(place, "metadata", "deletionTimestamp"):
+                cause = f"unable to create new content in namespace {name.namespace} because it is being terminated"
+                raise KubeError(KubeErrorKind.FORBIDDEN, f"cannot apply {name}", cause=cause)
+            if not force:
+                _refuse_contested(found.live or {}, wanted, manager)
             effect = self._model.effect("write", f"{name} at {self._identity()}")
             stored = self._model.store(applied(found.live or {}, wanted, manager))
             if name.kind == CUSTOM_RESOURCE_DEFINITION[1]:
                 self._model.after(self._machines.delays.crd, "established", name.name)
+            if name.kind == POD[1]:
+                self._pods.created(stored)
         self._model.done(effect)
         outcome = Outcome.CHANGED if before else Outcome.CREATED
         return ApplyResult(name, outcome, text(stored, "metadata", "resourceVersion"))
@@ -239,6 +272,31 @@ def applied(live: Object, wanted: Object, manager: str) -> Object:
     }  # fmt: skip
     entries: list[Yaml] = [*others, entry]
     return {**merged, "metadata": {**mapping(merged, "metadata"), "managedFields": entries}}
+
+
+def _refuse_contested(live: Object, wanted: Object, manager: str) -> None:
+    """Refuse an object of which others set a field otherwise, as the API server does."""
+    found = [
+        f'conflict with "{entry.get("manager")}": {place}'
+        for entry in objects(live, "metadata", "managedFields")
+        if entry.get("manager") != manager
+        for place in _contested(mapping(entry, "fieldsV1"), live, wanted)
+    ]
+    if found:
+        cause = f"Apply failed with {len(found)} conflict{'s' * (len(found) > 1)}: {'; '.join(found)}"
+        raise KubeError(KubeErrorKind.CONFLICT, f"cannot apply {reference(wanted)}", cause=cause)
+
+
+def _contested(owned: Object, live: Object, wanted: Object, place: str = "") -> Iterator[str]:
+    for key, below in owned.items():
+        name = key.removeprefix("f:")
+        if name not in wanted or not isinstance(below, dict):
+            continue
+        ours, theirs = wanted[name], live.get(name)
+        if below and isinstance(ours, dict) and isinstance(theirs, dict):
+            yield from _contested(below, theirs, ours, f"{place}.{name}")
+        elif ours != theirs:
+            yield f"{place}.{name}"
 
 
 def _fields(value: Object) -> Object:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.host import yaml_io
-from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, text
+from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, objects, text
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION, DAEMON_SET, DEPLOYMENT, NAMESPACE, NODE, POD, SECRET
+from phases.cilium_definitions import DEFINITIONS, GROUP
 from tests.scripted.machines import node
 from tests.scripted.recordings import Recordings
 
@@ -23,14 +25,11 @@ if TYPE_CHECKING:
 
 _WORKLOADS = (DAEMON_SET, DEPLOYMENT)
 _INSTANCE = "FluxInstance"
+_OPERATOR = "cilium-operator"
 
 
 class HelmError(Exception):
     """Helm refused; says why in its words."""
-
-
-class HelmDiedError(Exception):
-    """Helm was killed: what it had done stays."""
 
 
 class Releases:
@@ -52,8 +51,8 @@ class Releases:
         stored = [item for item in self._model.select(SECRET) if text(item, "metadata", "labels", "name") == name]
         return sorted(stored, key=lambda item: int(text(item, "metadata", "labels", "version")))
 
-    def sync(self, name: str, values: Object, *, writer: str, origin: Object | None = None) -> int:
-        """Install or upgrade a release.
+    def begin(self, name: str, values: Object, *, writer: str, origin: Object | None = None) -> None:
+        """Begin to install or upgrade a release: its next revision is pending, and one object is written.
 
         Args:
             name: of the release.
@@ -61,41 +60,53 @@ class Releases:
             writer: the program.
             origin: labels that it puts on every object.
 
-        Returns:
-            The revision.
-
         Raises:
-            HelmError: an operation is under way, a namespace or a kind is not there.
-            HelmDiedError: it was killed after the first object.
+            HelmError: an operation is under way, or was never ended; a namespace or a kind is not there.
         """
         release = Recordings().json(f"release-{name}.json")
         namespace = release["namespace"]
         history = self.history(name)
-        if history and text(history[-1], "metadata", "labels", "status").startswith("pending"):
+        status = _status(history[-1]) if history else ""
+        if status.startswith("pending"):
             raise HelmError("UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress")
+        if status == "uninstalling" and all(_status(older) != "deployed" for older in history):
+            raise HelmError(f'UPGRADE FAILED: "{name}" has no deployed releases')
         if self._model.find(NAMESPACE, namespace) is None:
             raise HelmError(f'create: failed to create: namespaces "{namespace}" not found')
         items = [_labelled(json.loads(item), origin or {}) for item in _manifest(name)]
         self._require_kinds(items)
-        if self._model.get("helm dies") == name:
-            self._model.put("helm dies", "")
-            release.update(version=len(history) + 1, config=values, manifest=_manifest_text(name, {}))
-            self._store(release, namespace, status="pending-install", writer=writer)
-            self._put(items[0], namespace)
-            raise HelmDiedError
-        for item in items:
-            self._put(item, namespace)
-        for older in history:
-            self._store(json_of(older), namespace, status="superseded", writer="")
-        revision = len(history) + 1
-        release.update(version=revision, config=values, manifest=_manifest_text(name, origin or {}))
-        self._store(release, namespace, status="deployed", writer=writer)
+        release.update(version=len(history) + 1, config=values, manifest=_manifest_text(name, origin or {}))
+        release["info"]["last_deployed"] = datetime.now(UTC).isoformat()
+        self._store(release, namespace, status="pending-upgrade" if history else "pending-install", writer=writer)
+        self._put(items[0], namespace)
+
+    def finish(self, name: str, *, origin: Object | None = None) -> int:
+        """End what was begun: every object is written, and the revision deployed.
+
+        Returns:
+            The revision.
+        """
+        *history, begun = self.history(name)
+        release = json_of(begun)
+        for item in _manifest(name):
+            self._put(_labelled(json.loads(item), origin or {}), release["namespace"])
+        # What helm goes on from: the deployed revision, or the latest where none is.
+        for older in [one for one in history if _status(one) == "deployed"] or history[-1:]:
+            self._store(json_of(older), release["namespace"], status="superseded", writer="")
+        self._store(release, release["namespace"], status="deployed", writer="")
+        revision: int = release["version"]
         return revision
 
-    def suspend(self, name: str, status: str) -> None:
-        """Show a release in the middle of the operation that wrote its latest revision."""
-        release = Recordings().json(f"release-{name}.json")
-        self._store(json_of(self.history(name)[-1]), release["namespace"], status=status, writer="")
+    def sync(self, name: str, values: Object, *, writer: str, origin: Object | None = None) -> int:
+        """Install or upgrade a release from beginning to end; gives the revision."""
+        self.begin(name, values, writer=writer, origin=origin)
+        return self.finish(name, origin=origin)
+
+    def suspend(self, name: str, status: str, *, age: float = 0.0) -> None:
+        """Show a release in the middle of an operation that wrote its latest revision so many seconds ago."""
+        release = json_of(self.history(name)[-1])
+        release["info"]["last_deployed"] = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+        self._store(release, release["namespace"], status=status, writer="")
 
     def _require_kinds(self, items: list[Object]) -> None:
         """A custom kind must have been registered; in this world only the FluxInstance of ours is asked for."""
@@ -140,9 +151,48 @@ class Releases:
         conditions: Yaml = [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
         self._model.store({**(item or {}), "status": {"conditions": conditions}})
 
+    def register(self) -> None:
+        """What Cilium's operator does once it runs: its definitions are in no chart."""
+        if self._model.get("operator is silent"):
+            self._model.put("operator was silent", value=True)
+            return
+        for one in DEFINITIONS:
+            name = f"{one.plural}.{GROUP}"
+            names: Object = {"kind": one.kind, "plural": one.plural}
+            versions: Yaml = [{"name": "v2", "served": True}]
+            self._model.store({
+                "apiVersion": CUSTOM_RESOURCE_DEFINITION[0], "kind": CUSTOM_RESOURCE_DEFINITION[1],
+                "metadata": {"name": name}, "spec": {"group": GROUP, "names": names, "versions": versions},
+            })  # fmt: skip
+            self._established(name)
+
+    def _lacks_image(self, item: Object, what: str) -> bool:
+        """Whether the pods of a workload wait for their image, as `no image` says: seconds by name, 0 is for ever."""
+        lacking = dict(self._model.get("no image", {}))
+        if name_of(item) not in lacking:
+            return False
+        seconds = lacking.pop(name_of(item))
+        if seconds:
+            self._model.put("no image", lacking)
+            self._model.after(seconds, "rollout", what)
+        labels = mapping(item, "spec", "selector", "matchLabels")
+        waiting: Yaml = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+        self._model.store({
+            "apiVersion": POD[0], "kind": POD[1],
+            "metadata": {"name": f"{name_of(item)}-0", "namespace": namespace_of(item), "labels": labels},
+            "spec": {**mapping(item, "spec", "template", "spec"), "nodeName": name_of(self._model.select(NODE)[0])},
+            "status": {"containerStatuses": [
+                {"name": text(one, "name"), "state": {"waiting": waiting}}
+                for one in objects(item, "spec", "template", "spec", "containers")
+            ]},
+        })  # fmt: skip
+        return True
+
     def _rollout(self, what: str) -> None:
         version, kind, namespace, name = json.loads(what)
         item = self._model.find((version, kind), name, namespace) or {}
+        if self._lacks_image(item, what):
+            return
         count = len(self._model.select(NODE)) if kind == DAEMON_SET[1] else number(item, "spec", "replicas")
         generation = number(item, "metadata", "generation")
         names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
@@ -155,10 +205,16 @@ class Releases:
             pod["metadata"] = {"name": f"{name}-{index}", "namespace": namespace, "labels": labels}
             pod["status"] = {"containerStatuses": [{"restartCount": 0}]}
             self._model.store(pod)
+        if name == _OPERATOR:
+            self.register()
         if kind == DAEMON_SET[1]:
             self._model.put("network", "up")
             for one in self._model.select(NODE):
                 self._model.store({**one, "status": node(name_of(one), ready=True)["status"]})
+
+
+def _status(stored: Object) -> str:
+    return text(stored, "metadata", "labels", "status")
 
 
 def json_of(stored: Object) -> dict[str, Any]:

@@ -21,6 +21,9 @@ _KILLED = -9
 # The steps whose actions have these effects; of those that write objects the effect does not say which.
 _STEPS = {"apply-config": ("talos/install",), "bootstrap": ("talos/etcd",), "approve": ("talos/serving-certificates",)}
 _WRITING = ("prerequisites/resources", "crds/definitions")
+_WRITTEN = ("Namespace ", "Secret ", "CustomResourceDefinition ")
+# What else is written is made for a proof, and deleted again.
+_PROVING = ("core/pod-network", "core/names")
 
 
 def check(scenario: Scenario, wanted: list[Any], *ran: Ran) -> None:
@@ -89,6 +92,10 @@ def journal_is_true(scenario: Scenario) -> None:
 def _steps(effect: Effect) -> tuple[str, ...]:
     if effect.kind == "sync":
         return (f"core/{effect.what.partition(' ')[0]}",)
+    if effect.kind == "swap":
+        return tuple(f"core/{one.name}" for one in CORE_RELEASES if f".{one.name}.v" in effect.what)
+    if effect.kind == "delete" or (effect.kind == "write" and not effect.what.startswith(_WRITTEN)):
+        return _PROVING
     return _STEPS.get(effect.kind, _WRITING)
 
 

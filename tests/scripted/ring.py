@@ -9,6 +9,8 @@ from tests.scripted.flux import Flux
 from tests.scripted.helm import Releases
 from tests.scripted.machines import Machines
 from tests.scripted.model import Model
+from tests.scripted.namespaces import Namespaces
+from tests.scripted.pods import Pods
 from tests.scripted.rival import Rival
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ class Ring:
         self.machines = Machines(self.model)
         self.releases = Releases(self.model, self.machines)
         self.flux = Flux(self.model, self.machines, self.releases)
+        self.pods = Pods(self.model, self.machines)
         self.rival = Rival(self.model)
+        self.namespaces = Namespaces(self.model)
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from bootstrap.host.commands import Command, CommandError, Result
 from bootstrap.host.objects import mapping, objects, text
 from phases.refs import CORE_RELEASES
 from tests.scripted.answers import Answer, unknown
-from tests.scripted.helm import HelmDiedError, HelmError, json_of
+from tests.scripted.helm import HelmError, json_of
+from tests.scripted.model import Effect
 from tests.scripted.node_answers import NodeAnswers
 from tests.scripted.recordings import Recordings, build_name
 
@@ -109,11 +111,16 @@ class ScriptedRunner:
                 return Answer(1, stderr=f"Error: {refused}\n")
             try:
                 document = mapping(yaml_io.load(values.read_bytes(), source=values.name))
-                self._releases.sync(name, document, writer="Helm")
+                self._releases.begin(name, document, writer="Helm")
             except HelmError as error:
                 return Answer(1, stderr=f"Error: {error}\n")
-            except HelmDiedError:
+        # Here the real one can be killed: the storage says that it is at work, and a part of the objects is there.
+        self._model.done(Effect("begun", name, os.getpid()))
+        with self._model.look():
+            if self._model.get("helm dies") == name:
+                self._model.put("helm dies", "")
                 return Answer(1, stderr="signal: killed\n")
+            self._releases.finish(name)
             effect = self._model.effect("sync", f"{name} at {self._model.get('api')['cluster']}")
         self._model.done(effect)
         return Answer()

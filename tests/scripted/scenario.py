@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.engine.journal import FILE
 from bootstrap.engine.journal_contents import Contents, read
 from bootstrap.host.commands import Command, CommandError, MemoryFile
-from bootstrap.host.objects import mapping, name_of, text
+from bootstrap.host.objects import name_of, text
 from bootstrap.host.secret import Redactor, Secret
 from bootstrap.host.yaml_io import load as load_yaml
 from inventory.loader import load
-from kube.cluster import LEASE, SECRET
+from kube.cluster import LEASE
+from kube.helm import decode
 from talos.client import Talosctl
 from talos.machineconfig import talosconfig
 from tests.scripted.canaries import new_bundle, write_store
 from tests.scripted.conduct import Order, in_child
 from tests.scripted.contract import Question, Said
-from tests.scripted.helm import json_of
+from tests.scripted.lives import normal, without_unlocked
 from tests.scripted.machines import Delays
 from tests.scripted.node_answers import configuration
 from tests.scripted.recordings import ROOT
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.context import ForkServerProcess
 
-    from bootstrap.host.objects import Object
     from inventory.model import Cluster
     from kube.cluster import KindRef
     from tests.scripted.accidents import Accident
@@ -53,7 +53,6 @@ _PRELOADED = [
 ]  # fmt: skip
 # Seconds for one run in a scripted world, which takes a tenth of one; more means that it hangs.
 _RUN_SECONDS = 60.0
-_MASKED = ("uid", "resourceVersion")
 # What of a machine depends on how often it booted and what it met on the way.
 _OF_A_LIFE = ("boot", "clock", "console", "port", "slow")
 
@@ -230,10 +229,16 @@ class Scenario:
             ring.machines.begin()
             ring.model.settle()
 
-    def suspend(self, release: str, status: str) -> None:
-        """Show a release in the middle of the operation that wrote its latest revision."""
+    def suspend(self, release: str, status: str, *, age: float = 0.0) -> None:
+        """Show a release in the middle of an operation that wrote its latest revision so many seconds ago."""
         with Ring(self.world) as ring:
-            ring.releases.suspend(release, status)
+            ring.releases.suspend(release, status, age=age)
+
+    def revisions(self, release: str) -> list[str]:
+        """Status and writer of each stored revision of a release, oldest first."""
+        with Ring(self.world) as ring:
+            stored = [decode(item) for item in ring.releases.history(release)]
+        return [f"{one.status} by {one.deployed_by}" for one in stored]
 
     def names(self, kind: KindRef) -> list[str]:
         """The names of all objects of a kind."""
@@ -283,7 +288,7 @@ class Scenario:
         """The world once everything has happened, without what differs between two lives of one cluster."""
         with Ring(self.world) as ring:
             ring.model.settle()
-            every = (_normal(item) for item in ring.model.every() if item["kind"] != LEASE[1])
+            every = (normal(item) for item in without_unlocked(ring.model.every()) if item["kind"] != LEASE[1])
             machines = (
                 {key: one for key, one in each.items() if key not in _OF_A_LIFE} for each in ring.model.machines()
             )
@@ -292,7 +297,7 @@ class Scenario:
     def _write_repository(self, roles: list[str]) -> None:
         for name in ("bootstrap/helmfile.d", "kubernetes", f"talos/{self.cluster}"):
             shutil.copytree(ROOT / name, self.root / name)
-        for name in ("expected-crds.yaml", "resources.yaml"):
+        for name in ("expected-crds.yaml", "probe.yaml", "resources.yaml"):
             shutil.copy(ROOT / "bootstrap" / name, self.root / "bootstrap")
         shutil.copy(ROOT / "talos" / "base.yaml", self.root / "talos")
         inventory = (ROOT / "inventory" / f"{self.cluster}.yaml").read_text()
@@ -332,10 +337,3 @@ def _renamed(content: str, names: tuple[tuple[str, str], ...]) -> str:
     for old, new in names:
         content = content.replace(old, new)
     return content
-
-
-def _normal(item: Object) -> Object:
-    metadata = {key: value for key, value in mapping(item, "metadata").items() if key not in _MASKED}
-    if item["kind"] == SECRET[1] and text(item, "type").startswith("helm"):
-        return {**item, "metadata": metadata, "data": {"release": json_of(item)}}
-    return {**item, "metadata": metadata}

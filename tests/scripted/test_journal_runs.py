@@ -155,3 +155,17 @@ def test_the_journal_of_another_life_is_told_by_its_identity(make: Make) -> None
     assert ran.exit_code == INVALID, ran.stderr
     assert "the kube-system UID is" in ran.stderr
     assert scenario.effects() == before
+
+
+def test_what_a_killed_write_left_beside_is_no_file_of_ours(make: Make) -> None:
+    """`write_atomically` writes beside the file and renames: a kill in between leaves the other one."""
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    state = scenario.journal.parent
+    for file in [path for path in state.rglob("*") if path.is_file() and "runs" not in path.parts]:
+        (file.parent / f".{file.name}.k1ll3d").write_bytes(file.read_bytes()[:10])
+    for folder in ("core", "core.new"):
+        left = state / folder / ".cilium.yaml.k1ll3d"
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"half")
+    invariants.converged(scenario)

@@ -27,6 +27,7 @@ class Point(StrEnum):
 
     BEFORE_LINE = "before the line that announces it"
     AFTER_LINE = "after that line, before the effect"
+    INSIDE = "inside of a helm that it runs"
     EFFECT = "after one effect of it on the world"
     BEFORE_END = "after the effect, before the line that ends it"
 
@@ -69,7 +70,9 @@ class Snare:
 
     def effect(self, effect: Effect) -> None:
         """The world was changed."""
-        if effect.kind != "lease":
+        if effect.kind == "begun":
+            self.reach(Point.INSIDE, effect.what)
+        elif effect.kind != "lease":
             self.reach(Point.EFFECT, f"{effect.kind} {effect.what}")
 
 

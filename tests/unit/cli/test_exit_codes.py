@@ -19,7 +19,7 @@ import rehearsal
 import talos
 import tasks
 from bootstrap.engine import Conflict
-from bootstrap.engine.driver import ConflictError
+from bootstrap.engine.step import ConflictError
 from bootstrap.engine.testing import run_phases
 from bootstrap.engine.verdict import Failure
 from bootstrap.host.commands import CommandError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from bootstrap.engine.machine import State
 from bootstrap.engine.step import Observation
 from bootstrap.engine.testing import FakeClock, run_phases
-from phases import handover
+from phases import criteria
 from phases.refs import API
 from phases.world import Access
 from tests.unit.engine.world import phase
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kube.cluster import Cluster, Look
+    from phases.world import World
 
 # What is seen at each look, the probe's among them; the last stays.
 SEEN = (False, True, False, True, True)
@@ -44,8 +46,9 @@ class Flapping:
 def test_every_kustomization_has_to_stay_ready() -> None:
     clock = FakeClock()
     flapping = Flapping(clock)
-    (criterion,) = (one for one in handover._criteria() if one.name == "kustomizations")
-    step = replace(handover._look_step(replace(criterion, look=flapping.look)), needs=(API.name,))
+    (criterion,) = (one for one in criteria.criteria() if one.name == "kustomizations")
+    world = cast("World", SimpleNamespace(is_verdict=False))
+    step = replace(criteria.step_of(world, replace(criterion, look=flapping.look)), needs=(API.name,))
     access = Access(cast("Cluster", flapping), Path())
     try:
         verdict = run_phases([phase("handover", step)], values={API.name: access}, clock=clock)
@@ -53,4 +56,4 @@ def test_every_kustomization_has_to_stay_ready() -> None:
         flapping.over.set()
     assert verdict.state is State.DONE
     assert len(flapping.looked_at) > len(SEEN) - 1
-    assert flapping.looked_at[-1] - flapping.looked_at[3] >= handover.STABLE_SECONDS > 0
+    assert flapping.looked_at[-1] - flapping.looked_at[3] >= criteria.STABLE_SECONDS > 0

@@ -89,7 +89,7 @@ stringData: {token: %s}
 
 def test_a_reference_is_filled_in_in_memory(tmp_path: Path) -> None:
     objects = load_resources(write_resources(tmp_path, SECRET % "secret://connect-token"))
-    (filled,) = resolve(objects, {"connect-token": Secret("hunter2", "op://lab/x/token")})
+    (filled,) = resolve(tmp_path, objects, {"connect-token": Secret("hunter2", "op://lab/x/token")})
     assert filled["data"] == {"token": base64.b64encode(b"hunter2").decode()}
     assert "stringData" not in filled
 
@@ -97,8 +97,8 @@ def test_a_reference_is_filled_in_in_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (SECRET % "hunter2", "the value of token is no reference"),
-        ("kind: Namespace\n", "an object without kind or name"),
+        (SECRET % "hunter2", ":4:21: Secret token: the value of token is no reference"),
+        ("kind: Namespace\n", ":1:1: an object without kind or name"),
         ("a: [\n", "bootstrap/resources.yaml"),
     ],
 )
@@ -112,5 +112,10 @@ def test_resources_that_cannot_be_used_are_refused(text: str, said: str, tmp_pat
 def test_a_reference_to_no_secret_of_the_inventory_is_refused(tmp_path: Path) -> None:
     objects = load_resources(write_resources(tmp_path, SECRET % "secret://other"))
     with pytest.raises(InputError, match="not usable") as refused:
-        resolve(objects, {})
-    assert "secret://other is no secret of the inventory" in str(refused.value)
+        resolve(tmp_path, objects, {"connect-token": Secret("hunter2", "op://lab/x/token")})
+    assert [str(problem) for problem in refused.value.problems] == [
+        (
+            "bootstrap/resources.yaml:4:21: Secret token: secret://other is no secret of the inventory; "
+            "known: secret://connect-token"
+        )
+    ]

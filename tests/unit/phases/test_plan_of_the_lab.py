@@ -39,7 +39,7 @@ PROGRAMS = ("kustomize", "talosctl")
 SETTINGS = Settings(cluster="lab", resume_command="./invoke bootstrap --cluster lab", target=1.0)
 DEFINITION = {"kind": "CustomResourceDefinition", "metadata": {"name": "things.example.org"}}
 # What needs a registry to pull from is not gone through here.
-GIVEN: dict[str, object] = {CHARTS.name: None, EXTRACT.name: (DEFINITION,)}
+GIVEN: dict[str, object] = {CHARTS.name: b"", EXTRACT.name: (DEFINITION,)}
 # All that a run of the lab does, from nothing.
 ACTIONS = (
     ("preflight/charts", 1, "leave chart, version and values where helmfile reads them"),
@@ -60,6 +60,8 @@ ACTIONS = (
         "core/flux-operator", 1,
         "install release flux-system/flux-operator: helmfile sync -l name=flux-operator --skip-needs",
     ),
+    ("core/pod-network", 1, "ask from a pod for the API at a node's address and at its ClusterIP"),
+    ("core/names", 1, "ask from a pod for CoreDNS at its ClusterIP, a name inside and a name outside"),
     ("core/baseline", 1, "note revision, generations and pods of each release"),
     (
         "core/flux-instance", 1,
@@ -92,7 +94,8 @@ def root(tmp_path: Path) -> Path:
     """The data of this repository, to be broken."""
     for name in ("bootstrap/helmfile.d", "inventory", "kubernetes", "talos"):
         shutil.copytree(ROOT / name, tmp_path / "root" / name, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copy(ROOT / "bootstrap" / "resources.yaml", tmp_path / "root" / "bootstrap")
+    for name in ("probe.yaml", "resources.yaml"):
+        shutil.copy(ROOT / "bootstrap" / name, tmp_path / "root" / "bootstrap")
     return tmp_path / "root"
 
 
@@ -200,7 +203,8 @@ def test_live_it_finds_what_is_there_and_what_a_run_would_do(live: World, tmp_pa
     assert found.announced == ACTIONS
     by_name = steps(found)
     assert {name for name, step in by_name.items() if step.outlook is Outlook.DONE and not step.known_after} == {
-        "programs", "files", "secrets", "commit", "releases-render", "machines", "render", "extract",
+        "programs", "files", "secrets", "commit", "releases-render", "guards", "machines", "render", "extract",
+        "probe-pod",
     }  # fmt: skip
     assert by_name["install"].actions[0].preview == "Node is running in maintenance mode."
     assert [by_name[name].known_after for name in ("etcd", "api", "resources", "cilium")] == [

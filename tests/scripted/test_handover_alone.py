@@ -1,0 +1,51 @@
+"""The verdict alone, at any time after the hand-over."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from tests.scripted import invariants
+from tests.scripted.helm import json_of
+from tests.scripted.ring import Ring
+
+if TYPE_CHECKING:
+    from tests.scripted.conftest import Make
+
+ALONE = {"request": {"only": ("handover",)}, "report": True}
+
+
+def test_a_later_upgrade_by_flux_leaves_the_proof_of_the_adoption(make: Make) -> None:
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    with Ring(scenario.world) as ring:
+        values = json_of(ring.releases.history("coredns")[-1])["config"]
+        ring.flux.upgrade("coredns", {**values, "replicaCount": 2})
+        ring.model.settle()
+        assert [json_of(one)["version"] for one in ring.releases.history("coredns")] == [1, 2, 3]
+    before = scenario.effects()
+    ran = scenario.run(**ALONE)
+    assert ran.exit_code == 0, ran.stderr
+    assert re.search(
+        r"release kube-system/cilium revision 2 deployed by helm-controller.*\(proven \d+ s ago\)", ran.stderr
+    )
+    (report,) = scenario.journal.parent.glob("runs/*/report.json")
+    steps = {one["path"]: one for phase in json.loads(report.read_text())["phases"] for one in phase["steps"]}
+    proofs = {one["criterion"]: one for one in steps["handover/adoption"]["proofs"]}
+    quoted = proofs["coredns was adopted unchanged"]
+    assert quoted["kind"] == "proven"
+    assert re.fullmatch(r"release kube-system/coredns revision 2 .*\(proven \d+ s ago\)", quoted["evidence"])
+    assert scenario.effects() == before
+
+
+def test_a_release_that_flux_lost_is_no_green_verdict(make: Make) -> None:
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    with Ring(scenario.world) as ring:
+        values = json_of(ring.releases.history("coredns")[-1])["config"]
+        ring.releases.sync("coredns", values, writer="helm")
+    ran = scenario.run(**ALONE)
+    assert ran.exit_code == 1, ran.stderr
+    assert "coredns: revision 3 deployed by helm" in ran.stderr
+    invariants.journal_is_true(scenario)
