@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import InputError
 from bootstrap.host.packages import Need, SystemPackages, this_system
-from bootstrap.host.programs import Use, names_for
+from bootstrap.host.programs import names_for
 from bootstrap.host.secret import Redactor
 from bootstrap.host.toolbox import Toolbox
 from bootstrap.host.toolchain import build_environment, find_go
@@ -19,7 +19,7 @@ from phases.world import state_folder
 from rehearsal import control, namespaces
 from rehearsal.emulator import this_host
 from rehearsal.lab import FOLDER, Lab
-from rehearsal.preparation import Workshop, check_resources, prepare
+from rehearsal.preparation import Workshop, check_resources, prepare, uses_of
 from rehearsal.repository import commit_worktree
 from rehearsal.settings import OVERLAY_FILE, SETTINGS_FILE, SOCKET_FILE, from_json
 from rehearsal.wiring import read_wiring
@@ -60,7 +60,7 @@ def bring_up(
             raise InputError("a lab cannot run here", tuple(problems))
     environment = build_environment(os.environ)
     search_path = os.environ.get("PATH", "")
-    pinned = Toolbox(root, cache, runner, report, search_path).ensure(names_for(*Use))
+    pinned = Toolbox(root, cache, runner, report, search_path).ensure(names_for(*uses_of(cluster)))
     go = find_go(runner, environment, search_path, cache)
     programs = {**host, **pinned, **({"go": go.program} if go else {})}
     workshop = Workshop(root, runner, programs, report, environment, this_host(os.environ))

@@ -16,14 +16,16 @@ from bootstrap.host import yaml_io
 from bootstrap.host.commands import Command, CommandError
 from bootstrap.host.errors import FirstlightError, InputError
 from bootstrap.host.packages import SYSTEM_FOLDERS
+from bootstrap.host.programs import PROGRAMS
 from rehearsal.debian import BACKPORTS, RELEASE, Archive
 from rehearsal.registry import PATIENT_COLLECTOR, Image
 from rehearsal.storage import IMAGE, workspace
 from talos.schematic import PLAIN_INSTALLER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
+    from bootstrap.host.programs import Use
     from bootstrap.host.yaml_io import Yaml
     from rehearsal.preparation import Workshop
 
@@ -93,15 +95,16 @@ class ImageBuilder:
                 self._build(folder, authority)
         return assets
 
-    def images(self, assets: BootAssets, *, installer: str) -> list[Image]:
+    def images(self, assets: BootAssets, *, installer: str, uses: Collection[Use]) -> list[Image]:
         """The images of `lab/images.yaml`, their files resolved, and the installer under the name that is asked for.
 
         Args:
             assets: what the trees are taken from.
             installer: reference of a cluster's installer; it stands in for one with extensions, which it lacks.
+            uses: an image with a program of another use is left out.
         """
         entries = cast("list[dict[str, Yaml]]", yaml_io.load_file(self._list)[0])
-        images = [self._image(entry, assets) for entry in entries]
+        images = [self._image(entry, assets) for entry in entries if is_wanted(entry, uses)]
         if installer in {image.reference for image in images}:
             return images
         return [*images, *(replace(image, reference=installer) for image in images if _installs(image))]
@@ -211,6 +214,11 @@ class ImageBuilder:
         for name in ("vmlinuz", "initramfs.img", "trees", "ca-bundle.crt"):
             (work / name).rename(finished / name)
         finished.rename(folder)
+
+
+def is_wanted(entry: dict[str, Yaml], uses: Collection[Use]) -> bool:
+    """Whether all programs of an entry of `lab/images.yaml` are of one of these uses."""
+    return all(PROGRAMS[name].use in uses for name in cast("dict[str, str]", entry.get("programs") or {}))
 
 
 def _installs(image: Image) -> bool:

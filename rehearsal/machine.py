@@ -218,8 +218,12 @@ class Machine:
     ) -> None:
         for name in (COMMANDS_SOCKET, EVENTS_SOCKET):
             (self.folder / name).unlink(missing_ok=True)
-        command = Command(self._lab.emulator.program, (*self._hardware(settings, prefix=prefix), *arguments))
-        self._daemon = runner.start(command, log=self.folder / "qemu.log")
+        words = (*self._hardware(settings, prefix=prefix), *arguments)
+        program = self._lab.emulator.program
+        if settings.niceness:
+            words = (f"--adjustment={settings.niceness}", str(program), *words)
+            program = self._lab.programs["nice"]
+        self._daemon = runner.start(Command(program, words), log=self.folder / "qemu.log")
         self._is_off = False
         self._watch = self._make_watch()
         daemon = self._daemon

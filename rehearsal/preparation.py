@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host.errors import InputError, Problem
+from bootstrap.host.programs import Use
 from inventory.model import VirtualMachine
 from rehearsal.certificates import ensure_authority
 from rehearsal.charts import chart_needs
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 LONGEST_SOCKET: Final = 107
 # MiB that the lab's servers and ourselves need beside the machines.
 SPARE_MEMORY: Final = 512
+# Linux gives a sixth of the processor time to such a process beside one of the usual niceness: enough for its kernel
+# to keep its clock and for its services to answer.
+NICENESS_OF_OTHERS: Final = 8
 # GiB that one installed machine with its snapshots takes (measured: 0.9 installed, 1.5 a snapshot).
 DISK_PER_MACHINE: Final = 6
 # For a node whose inventory describes real hardware: what a control plane with Flux needs.
@@ -108,7 +112,7 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
     authority = ensure_authority(lab.cache / "ca")
     builder = ImageBuilder(lab.cache, workshop)
     assets = builder.ensure(authority.certificate)
-    images = builder.images(assets, installer=install_image(workshop.root, cluster))
+    images = builder.images(assets, installer=install_image(workshop.root, cluster), uses=uses_of(cluster))
     images_key = builder.images_key(images)
     emulator = EmulatorChoice(lab.cache, workshop).choose(assets.kernel, settled=bool(lab.owner()))
     needs = chart_needs(workshop.root / "lab" / "charts")
@@ -138,6 +142,11 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
     return settings
 
 
+def uses_of(cluster: Cluster) -> tuple[Use, ...]:
+    """What of the pinned programs the lab of a cluster is made with."""
+    return tuple(use for use in Use if cluster.rehearsal or use is not Use.REHEARSAL)
+
+
 def _used(settings: LabSettings) -> list[Path]:
     """The folders of the cache that a lab uses."""
     machines = [Machine(number, one, settings) for number, one in enumerate(settings.machines)]
@@ -165,7 +174,13 @@ def _machines(cluster: Cluster, processors: int | None) -> tuple[MachineSettings
     # Two emulated processors of a machine wait for each other, in locks and for flushed page tables, and where the
     # host runs only one of them that wait is busy.
     most = None if processors is None else max(1, processors // len(present))
-    return tuple(_machine(node, most) for node in present)
+    machines = (_machine(node, most) for node in present)
+    if processors is None or processors >= len(present):
+        return tuple(machines)
+    # All others wait for the API server of the first, and take its processor time while they do.
+    return tuple(
+        one if one.name == cluster.bootstrap_node else replace(one, niceness=NICENESS_OF_OTHERS) for one in machines
+    )
 
 
 def _machine(node: Node, most: int | None) -> MachineSettings:

@@ -18,7 +18,8 @@ CONNECT_ADDRESS = "198.18.0.4"
 TIME_ADDRESS = "198.18.0.5"
 
 REGISTRY_NAMES = (
-    "docker.io", "factory.talos.dev", "gcr.io", "ghcr.io", "quay.io", "registry-1.docker.io", "registry.k8s.io",
+    "docker.io", "factory.talos.dev", "gcr.io", "ghcr.io", "oci.external-secrets.io", "quay.io",
+    "registry-1.docker.io", "registry.k8s.io",
 )  # fmt: skip
 CONNECT_NAMES = ("opconnect.monosense.dev",)
 
@@ -83,6 +84,7 @@ class MachineSettings:
         more_disks: GiB of each other disk.
         bus: what the disks are attached to, `virtio` or `sata`; the kernel calls them `vda` or `sda`.
         address: what its machine configuration gives it; without prefix.
+        niceness: of its emulator, 0 to 19; the host's processors go to the lowest first.
     """
 
     name: str
@@ -94,6 +96,7 @@ class MachineSettings:
     more_disks: tuple[int, ...] = ()
     bus: str = "virtio"
     address: str = ""
+    niceness: int = 0
 
     @property
     def disks(self) -> tuple[int, ...]:

@@ -70,6 +70,7 @@ PACKAGES: Final = (
     # The image is made of Debian's packages, on Ubuntu as well, which does not bring Debian's keys.
     _package("debian-archive-keyring", Need.IMAGE, files=("/usr/share/keyrings/debian-archive-keyring.gpg",)),
     _package("qemu-utils", Need.IMAGE, Need.MACHINE, programs=("qemu-img",)),
+    _package("coreutils", Need.MACHINE, programs=("nice",)),
     _package("qemu-system-x86", Need.MACHINE, programs=("qemu-system-x86_64",)),
     _package("dnsmasq-base", Need.NETWORK, programs=("dnsmasq",)),
     _package("iproute2", Need.NETWORK, programs=("ip", "tc")),

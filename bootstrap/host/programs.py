@@ -18,6 +18,7 @@ class Use(StrEnum):
     OPERATOR = "operator"  # on this machine; one on PATH will do
     MACHINE = "machine"  # inside the lab's Talos image
     IMAGE = "image"  # inside a container image of the lab
+    REHEARSAL = "rehearsal"  # inside an image of a rehearsed cluster; the lab's own tree has no use for it
     LAB = "lab"  # on this machine, for the lab only
 
 
@@ -50,7 +51,7 @@ class Stamp:
 class ModuleCopy:
     """A module that does not build as it is served: copied into the build folder, with files added.
 
-    The recipe's `go.mod` replaces the module by that folder.
+    The recipe's `go.mod` replaces the module by that folder, and the recipe's own files of that folder lie over it.
 
     Attributes:
         module: its path.
@@ -124,6 +125,8 @@ _FLUX_OPERATOR: Final = "github.com/controlplaneio-fluxcd/flux-operator"
 _CNI: Final = "github.com/containernetworking/plugins"
 _CONTAINERD: Final = "github.com/containerd/containerd/v2"
 _HELM: Final = "helm.sh/helm/v3"
+_CERT_MANAGER: Final = "github.com/cert-manager/cert-manager"
+_EXTERNAL_SECRETS: Final = "github.com/external-secrets/external-secrets"
 
 # Without these helm renders for Kubernetes 1.20 and charts with a `kubeVersion` fail.
 _HELM_VARIABLES: Final = (
@@ -279,6 +282,35 @@ _REGISTRY: Final = (
         name="pause", version="3.10", recipe="tools/pause", package="firstlight.dev/tools/pause",
         asks=Question(("-v",), r"^pause (\S+)"), seconds=2, use=Use.IMAGE,
         variables=(("main.version", "3.10"),),
+    ),
+    Program(
+        # Upstream's own packages for the commands of a probe pod: the whole program is 54 MB, most of it a client.
+        name="agnhost", version="2.56", recipe="tools/agnhost", package="firstlight.dev/tools/agnhost",
+        asks=Question(("--version",), r"^app version (\S+)"), seconds=4, use=Use.IMAGE,
+        variables=(("main.version", "2.56"),),
+    ),
+    Program(
+        # Controller, webhook and CA injector in one, by a main function that the recipe adds.
+        name="cert-manager", version="1.19.1", recipe="tools/cert-manager", package=f"{_CERT_MANAGER}/lab",
+        asks=Stamp(_CERT_MANAGER), use=Use.REHEARSAL, seconds=75,
+        variables=((f"{_CERT_MANAGER}/pkg/util.AppVersion", "v1.19.1"),),
+        copies=(
+            ModuleCopy(
+                module=_CERT_MANAGER, version="v1.19.1", into="_module",
+                digest="h1:Txh8L/nLWTDcb7ZnXuXbTe15BxQnLbLirXmbNk0fGgY=",
+            ),
+        ),
+    ),
+    Program(
+        # 0.20.4 is the nearest to the tree's 0.20.3 that is served; the recipe takes all providers but one away.
+        name="external-secrets", version="0.20.4", recipe="tools/external-secrets", package=_EXTERNAL_SECRETS,
+        asks=Stamp(_EXTERNAL_SECRETS), use=Use.REHEARSAL, seconds=60,
+        copies=(
+            ModuleCopy(
+                module=_EXTERNAL_SECRETS, version="v0.20.4", into="_module",
+                digest="h1:HhNAjWfFEshhItphr28SGsHzf2bUP7uDAOVLg76uNAg=",
+            ),
+        ),
     ),
     Program(
         name="lab-cilium", version="", recipe="lab/cilium", package="firstlight.dev/lab/cilium", asks=None,

@@ -196,19 +196,14 @@ def kill_at_next(world: World, log: Path, hit: list[Boundary]) -> Boundary | Non
 
 
 def boundaries(journal: Path, start: int) -> list[Boundary]:
-    """What the journal holds beyond a place: the ends of actions, and the beginnings of those without a helm."""
+    """What the journal holds beyond a place: beginnings and ends of actions."""
     if not journal.exists():
         return []
     with journal.open("rb") as file:
         file.seek(start)
         lines = [line for line in file.read().split(b"\n")[:-1] if b'"action ' in line]
     entries = [json.loads(line) for line in lines]
-    return [
-        Boundary(entry["kind"], entry["holds"]["step"], entry["holds"]["index"])
-        for entry in entries
-        # A helm that is orphaned in its work goes on, and the next run refuses a release that is being installed.
-        if entry["kind"] == "action ended" or "helmfile" not in entry["holds"]["description"]
-    ]
+    return [Boundary(entry["kind"], entry["holds"]["step"], entry["holds"]["index"]) for entry in entries]
 
 
 @pytest.fixture

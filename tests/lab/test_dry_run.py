@@ -96,7 +96,7 @@ def test_wrong_files_end_with_3_and_every_place(type_it: Callable[..., Result], 
     root = tmp_path / "worktree"
     for name in ("bootstrap/helmfile.d", "inventory", "kubernetes", "lab", "talos", "tools"):
         shutil.copytree(CODE / name, root / name, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    for name in ("expected-crds.yaml", "resources.yaml"):
+    for name in ("expected-crds.yaml", "probe.yaml", "resources.yaml"):
         shutil.copy(CODE / "bootstrap" / name, root / "bootstrap")
     node = root / "talos" / "lab" / "controlplane" / "lab-01.yaml"
     node.write_text(node.read_text().replace("machine:\n", "machine:\n  spelled: wrong\n", 1))

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gitops.applied import differences
+from gitops.build import Kustomize
+from gitops.conditions import titled
+from gitops.tree import load, name_in
 from phases.etcd import BOOTSTRAP_TAKEN
 from phases.refs import CORE_RELEASES, LAST
 from rehearsal.catalogue import FAULTS
+from tests.lab.conftest import ROOT
 from tests.scripted.contract import IN_MAINTENANCE, Question, Said, contract
 from tests.scripted.scenario import Scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.lab.conftest import HandedOver, World
@@ -68,6 +75,26 @@ def test_flux_takes_over_and_changes_nothing(handed_over: HandedOver) -> None:
     for release in (one.name for one in CORE_RELEASES if one is not LAST and not one.optional):
         (line,) = [line for line in said.splitlines() if f"{release} was adopted unchanged" in line]
         assert "no generation moved, no pod replaced or restarted" in line
+
+
+def test_the_model_of_the_tree_is_what_flux_applied(
+    converged: World, programs: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Every object and every field, by what the real kustomize-controller owns of it."""
+    tree = load(ROOT, "lab", Kustomize(converged.runner, programs("kustomize")))
+    items = [item for _, item in tree.objects()]
+    wanted = tmp_path / "wanted.json"
+    wanted.write_text(json.dumps([[item["apiVersion"], item["kind"], *name_in(item)] for item in items]))
+    reader = shlex.join([
+        sys.executable, "-m", "tests.lab.read_objects", str(converged.state / "kubeconfig"), f"https://{NODE}:6443",
+        str(wanted),
+    ])  # fmt: skip
+    said = converged.shell(f"cd {shlex.quote(str(ROOT))} && {reader}")
+    assert said.exit_code == 0, said.stderr
+    live = json.loads(said.stdout)
+    assert len(live) == len(items) > 0
+    found = {titled(item): differences(item, there or {}) for item, there in zip(items, live, strict=True)}
+    assert {what: wrong for what, wrong in found.items() if wrong} == {}
 
 
 def test_a_converged_cluster_is_left_alone(converged: World) -> None:

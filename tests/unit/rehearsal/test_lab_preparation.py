@@ -14,13 +14,14 @@ from bootstrap.host import yaml_io
 from bootstrap.host.commands import Result
 from bootstrap.host.errors import InputError
 from bootstrap.host.locks import try_lock
+from bootstrap.host.programs import Use, names_for
 from inventory.loader import load
 from rehearsal.certificates import ensure_authority
 from rehearsal.charts import chart_needs
 from rehearsal.emulator import Host
 from rehearsal.image import BootAssets, ImageBuilder
 from rehearsal.lab import Lab
-from rehearsal.preparation import Workshop, check_resources, prepare
+from rehearsal.preparation import NICENESS_OF_OTHERS, Workshop, check_resources, prepare, uses_of
 from rehearsal.rehearsed import rehearsed
 from rehearsal.settings import MODULES_FILE, Emulator, LabSettings
 from rehearsal.storage import KEPT_SECONDS
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bootstrap.host.commands import Command
+    from inventory.model import Cluster
 
 ROOT = Path(__file__).parents[3]
 QEMU = Path("/programs/qemu-system-x86_64")
@@ -63,7 +65,7 @@ def test_the_list_of_images_resolves(tmp_path: Path) -> None:
     assets = BootAssets("0", tmp_path / "vmlinuz", tmp_path / "initramfs", tmp_path / "trees", tmp_path / "bundle")
     builder = ImageBuilder(tmp_path, make_workshop(tmp_path))
     installer = "factory.talos.dev/metal-installer/0123:v1.11.5"
-    images = {image.reference: image for image in builder.images(assets, installer=installer)}
+    images = {image.reference: image for image in builder.images(assets, installer=installer, uses=tuple(Use))}
 
     assert images[installer].files == images["ghcr.io/siderolabs/installer:v1.11.5"].files
     assert len(images) == 1 + len(yaml_io.load_file(ROOT / "lab" / "images.yaml")[0])  # type: ignore[arg-type]  # a list
@@ -79,9 +81,29 @@ def test_the_list_of_images_resolves(tmp_path: Path) -> None:
     for image in images.values():
         first = image.entrypoint[0]
         assert "/" in image.files or first in image.files, f"{image.reference} has no {first}"
-    plain = builder.images(assets, installer="ghcr.io/siderolabs/installer:v1.11.5")
+    plain = builder.images(assets, installer="ghcr.io/siderolabs/installer:v1.11.5", uses=tuple(Use))
     assert len(plain) == len(images) - 1
     assert builder.images_key(plain) != builder.images_key([*images.values()])
+
+
+def test_only_a_rehearsal_gets_programs_and_images_that_the_labs_own_tree_has_no_use_for(tmp_path: Path) -> None:
+    assets = BootAssets("0", tmp_path / "vmlinuz", tmp_path / "initramfs", tmp_path / "trees", tmp_path / "bundle")
+    builder = ImageBuilder(tmp_path, make_workshop(tmp_path))
+
+    def made(cluster: Cluster) -> tuple[set[str], set[str]]:
+        uses = uses_of(cluster)
+        images = builder.images(assets, installer="ghcr.io/siderolabs/installer:v1.11.5", uses=uses)
+        return set(names_for(*uses)), {image.reference.partition(":")[0] for image in images}
+
+    lab_programs, lab_images = made(load(ROOT, "lab"))
+    programs, images = made(rehearsed(load(ROOT, "infra")))
+    assert programs - lab_programs == {"cert-manager", "external-secrets"}
+    assert images - lab_images == {
+        "quay.io/jetstack/cert-manager-controller", "quay.io/jetstack/cert-manager-cainjector",
+        "quay.io/jetstack/cert-manager-webhook", "oci.external-secrets.io/external-secrets/external-secrets",
+    }  # fmt: skip
+    assert lab_programs < programs
+    assert lab_images < images
 
 
 def test_a_cache_whose_path_is_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
@@ -130,6 +152,10 @@ def test_emulated_machines_have_no_more_processors_than_the_host(
     (lab.cache / f"image-{key}").mkdir()
     settings = prepare(lab, rehearsed(load(ROOT, "infra"), nodes), workshop)
     assert [machine.cpus for machine in settings.machines] == [each] * nodes
+    # Where they cannot all run at once, the one that the others wait for comes first.
+    others = [machine.niceness for machine in settings.machines if machine.name != "infra-01"]
+    assert settings.machines[0].niceness == 0
+    assert set(others) <= {NICENESS_OF_OTHERS if processors < nodes else 0}
 
 
 def test_what_an_earlier_lab_left_is_replaced(prepared: Callable[[], LabSettings]) -> None:

@@ -105,12 +105,12 @@ def render(cores: dict[str, Path], programs: Programs, runner: CommandRunner) ->
         ("coredns", "service: {clusterIp: 10.0.0.10}"),
         ("spegel", "service: {registry: {hostport: 29999}}"),
         ("cert-manager", "crds: {enable: false}"),
-        ("external-secrets", "installCrds: false"),
+        ("external-secrets", "installCRDs: perhaps"),
         ("flux-operator", "installCrds: true"),
         ("flux-instance", "instance: {component: []}"),
     ],
 )
-def test_a_value_that_the_chart_does_not_know_is_refused(
+def test_a_value_that_the_schema_of_its_chart_refuses_is_an_error(
     tmp_path: Path, charts: dict[str, PackagedChart], render: Callable[..., str], release: str, wrong: str
 ) -> None:
     extra = tmp_path / "wrong.yaml"

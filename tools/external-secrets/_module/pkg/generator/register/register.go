@@ -1,0 +1,2 @@
+// Package register registers no generator: the tree has none.
+package register
