@@ -116,6 +116,9 @@ def cert_manager(
     ):
         yield
     cluster.delete(ObjectRef(*HOOK, "", "lab-webhook"))
+    # Others play the controller of every certificate that there is.
+    cluster.delete(ObjectRef(*CERTIFICATE, "lab-issuing", "one"))
+    cluster.delete(ObjectRef(*ISSUER, "lab-issuing", "own"))
 
 
 @pytest.mark.usefixtures("cert_manager")

@@ -103,10 +103,11 @@ def test_who_was_frozen_writes_nothing_after_another_took_over(make: Make, wante
     here = make(world=there.world)
     finished = here.run()
     assert finished.exit_code == 0, finished.stderr
-    before = there.effects()
+    before = [one for one in there.effects() if "firstlight-probe" not in one.what]
     assert process.pid
     os.kill(process.pid, signal.SIGCONT)
     thawed = there.end(process, said)
     assert thawed.exit_code in {0, LOCKED}, thawed.stderr
-    assert there.effects() == before
+    # With the lease given back it may prove again what nobody proved in its own folder.
+    assert [one for one in there.effects() if "firstlight-probe" not in one.what] == before
     assert here.final_world() == wanted

@@ -87,6 +87,7 @@ def test_root_gets_what_is_missing_and_nothing_else(tmp_path: Path, release: str
     ],
 )  # fmt: skip
 def test_others_get_one_command_to_copy(tmp_path: Path, release: str, user: int, remedy: str) -> None:
+    put(tmp_path, "bin/nice")
     apt = Apt(tmp_path)
     with pytest.raises(InputError) as caught:
         packages(system(tmp_path, release, user), apt)[0].ensure({Need.MACHINE})
