@@ -26,6 +26,9 @@ KUSTOMIZATION: Final[_KindRef] = (f"{KUSTOMIZE_GROUP}/v1", "Kustomization")
 HELM_RELEASE: Final[_KindRef] = (f"{HELM_GROUP}/v2", "HelmRelease")
 _SOURCE_VERSION: Final = f"{SOURCE_GROUP}/v1"
 
+# Seconds for which a conflict must stand; what a restart or an order of events mends is over by then, and a person is
+# told within half a minute.
+GRACE_SECONDS: Final = 20.0
 # The name that flux-operator demands of its one instance.
 _INSTANCE: Final = "flux"
 

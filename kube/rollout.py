@@ -58,8 +58,12 @@ def nodes_ready(cluster: Reading, names: Collection[str]) -> Look:
 
 
 def both(*looks: Look) -> Look:
-    """All of several looks in one."""
-    return Observation(all(look.holds for look in looks), "; ".join(look.seen for look in looks))
+    """All of several looks in one; of what no waiting mends, the first."""
+    return Observation(
+        all(look.holds for look in looks),
+        "; ".join(look.seen for look in looks),
+        conflict=next((look.conflict for look in looks if look.conflict), None),
+    )
 
 
 def _judge(cluster: Reading, item: Object, *, wanted: int, updated: int, available: int) -> Look:

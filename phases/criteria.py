@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from kube.watching import Source
     from phases.world import World
 
-# Seconds; Flux pulls Git every minute, then builds, applies and waits for health.
-RECONCILE_SECONDS: Final = 400.0
+# Seconds; Flux pulls Git every minute, then builds, applies and waits for health, on a busy host for minutes.
+RECONCILE_SECONDS: Final = 600.0
 # Seconds; a child that its parent has just changed is reconciled anew within one or two, and is not Ready meanwhile.
 STABLE_SECONDS: Final = 3.0
-# Seconds; what a restart or an order of events mends is over by then, and a person is told within half a minute.
-GRACE_SECONDS: Final = 20.0
 # What every step of the phase reads.
 NEEDS: Final = (FILES.name, SECRETS.name, API.name, COMMIT.name, BASELINE.name, LAST.name)
 
@@ -116,7 +114,7 @@ def step_of(world: World, criterion: Criterion) -> Step[None, None]:
             interval=SAFETY_SECONDS,
             timeout=RECONCILE_SECONDS,
             stable=criterion.stable,
-            grace=GRACE_SECONDS,
+            grace=handover.GRACE_SECONDS,
             expires=expiry(world),
             watch=watched.watch,
         )

@@ -187,6 +187,6 @@ def test_an_image_that_never_comes_ends_the_run_with_its_name_and_the_node(make:
     ran = scenario.run()
     assert ran.exit_code == 5, ran.stderr
     last = ran.stderr.rpartition("error: ")[2]
-    assert "waited 420 s for coredns to be ready" in last
+    assert "waited 600 s for coredns to be ready" in last
     assert PULLS.search(last)
     assert "./invoke bootstrap --cluster lab" in last
