@@ -6,6 +6,7 @@ import contextlib
 import os
 from base64 import b64decode
 from binascii import Error as Base64Error
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final, cast
 
 from bootstrap.host import yaml_io
@@ -57,7 +58,9 @@ def open_client(kubeconfig: Secret, *, server: str = "", connect_seconds: float 
             # Without a user there is nothing to say who we are; the library would stop at an assertion.
             return open_http(cast("SingleConfig", config), ConnectionParams(timeout=timeout, trust_env=False))
         except Exception as error:  # noqa: BLE001 # the library has no common base; the text may hold key material
-            raise _refused(kubeconfig, f"the current context cannot be used ({type(error).__name__})") from None
+            reason = error.reason if isinstance(error, SSLError) else ""
+            seen = " ".join(filter(None, (type(error).__name__, reason)))
+            raise _refused(kubeconfig, f"the current context cannot be used ({seen})") from None
 
 
 def _checked(kubeconfig: Secret) -> Object:

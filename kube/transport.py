@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +30,7 @@ _JSON: Final = "application/json"
 
 
 class Transport:
-    """A connection pool to one API server.
+    """A connection pool to one API server, for several threads.
 
     In all calls `what` completes "cannot ...", and `path` begins behind the server's URL.
 
@@ -40,10 +43,24 @@ class Transport:
         self._client = client
         self._retry = retry or Retry(REQUEST, clock=SystemClock(), random=Random())  # noqa: S311 # jitter is no secret
         self._server = str(client.base_url).rstrip("/")
+        self._lock = threading.RLock()  # a watch that nobody follows any more may be collected under it
+        self._users = 0
+        self._streams: set[Response] = set()
+        self._closing = threading.Event()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """End the watches; whoever is last to use a connection closes them all, and nothing is sent any more.
+
+        The number of a socket that is closed while a thread still reads from it may be another file's by the time
+        that OpenSSL reads again, or writes its last word.
+        """
+        with self._lock:
+            self._closing.set()
+            is_last = not self._users
+            for response in tuple(self._streams):
+                _hang_up(response)
+        if is_last:
+            self._client.close()
 
     def json(
         self, method: str, path: str, parameters: Mapping[str, str] | None = None, *, what: str,
@@ -82,7 +99,8 @@ class Transport:
         typed = {} if content is None else {"Content-Type": body_type}
         headers = {"Accept": accept, "User-Agent": USER_AGENT, **typed}
         try:
-            response = self._client.request(method, path, params=dict(parameters), content=content, headers=headers)
+            with self._using(what):
+                response = self._client.request(method, path, params=dict(parameters), content=content, headers=headers)
         except HTTPError as error:
             raise errors.from_transport(error, what=what, server=self._server) from None
         if response.is_error:
@@ -101,16 +119,56 @@ class Transport:
         timeout = Timeout(seconds + GRACE_SECONDS, connect=CONNECT_SECONDS)
         headers = {"User-Agent": USER_AGENT}
         try:
-            with self._client.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
+            with (
+                self._using(what),
+                self._client.stream("GET", path, params=query, headers=headers, timeout=timeout) as response,
+            ):
                 if response.is_error:
                     response.read()
                     raise _status_error(response, what)
-                for line in response.iter_lines():
-                    yield mapping(json.loads(line))
+                with self._streaming(response):
+                    for line in response.iter_lines():
+                        yield mapping(json.loads(line))
         except (ReadTimeout, ReadError, RemoteProtocolError):
             return
         except HTTPError as error:
             raise errors.from_transport(error, what=what, server=self._server) from None
+
+    @contextlib.contextmanager
+    def _using(self, what: str) -> Iterator[None]:
+        with self._lock:
+            if self._closing.is_set():
+                raise KubeError(KubeErrorKind.UNAVAILABLE, f"cannot {what}", cause="the connection was closed by us")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                is_last = self._closing.is_set() and not self._users
+            if is_last:
+                self._client.close()
+
+    @contextlib.contextmanager
+    def _streaming(self, response: Response) -> Iterator[None]:
+        with self._lock:
+            self._streams.add(response)
+            if self._closing.is_set():
+                _hang_up(response)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams.discard(response)
+
+
+def _hang_up(response: Response) -> None:
+    """Have whoever reads an answer come to its end; the connection is still the reader's to close."""
+    stream = response.extensions.get("network_stream")
+    connected = stream.get_extra_info("socket") if stream else None
+    if isinstance(connected, socket.socket):
+        with contextlib.suppress(OSError):  # it has ended already
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _status_error(response: Response, what: str) -> KubeError:

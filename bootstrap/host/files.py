@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -47,10 +48,12 @@ def memory_file(name: str, content: bytes) -> int:
         content: what the program reads.
 
     Returns:
-        The descriptor, at offset 0; whoever asked for it closes it.
+        The descriptor, at offset 0, sealed against writing; whoever asked for it closes it.
     """
     # Inheritable on purpose: the one starter of programs closes every descriptor that a child must not have.
-    descriptor = os.memfd_create(name, 0)
+    descriptor = os.memfd_create(name, os.MFD_ALLOW_SEALING)
     os.write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
+    # Whoever it is handed to reads what was meant.
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return descriptor

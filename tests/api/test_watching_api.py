@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import queue
+import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from bootstrap.host.objects import mapping
-from kube.cluster import CONFIG_MAP, CUSTOM_RESOURCE_DEFINITION, DAEMON_SET, DEPLOYMENT, NAMESPACE, NODE
-from kube.lightkube_cluster import HEARTBEAT_SECONDS
+from kube.cluster import CONFIG_MAP, CUSTOM_RESOURCE_DEFINITION, DAEMON_SET, DEPLOYMENT, NAMESPACE, NODE, EventType
+from kube.errors import KubeError
+from kube.lightkube_cluster import HEARTBEAT_SECONDS, LightkubeCluster
 from kube.watching import Watched
 from tests.api.test_cluster import config_map
 
 if TYPE_CHECKING:
     from bootstrap.engine import Context
-    from kube.lightkube_cluster import LightkubeCluster
     from tests.api.conftest import ApiServer
 
 # Seconds; what does not happen within them never does.
@@ -68,3 +72,34 @@ def reads(server: ApiServer) -> set[str]:
         for event in events
         if event["verb"] in {"get", "list", "watch"} and event.get("userAgent", "").startswith("firstlight")
     }
+
+
+def test_a_connection_is_closed_by_whoever_reads_from_it_last(api_server: ApiServer) -> None:
+    cluster = LightkubeCluster.connect(api_server.kubeconfig)
+    client = cluster._transport._client
+    closers: list[str] = []
+    close = client.close
+
+    def closed_by() -> None:
+        closers.append(threading.current_thread().name)
+        close()
+
+    client.close = closed_by  # type: ignore[method-assign]
+    seen: queue.SimpleQueue[EventType] = queue.SimpleQueue()
+
+    def follow() -> None:
+        with suppress(KubeError):
+            for event in cluster.watch(CONFIG_MAP, "default", seconds=PATIENCE):
+                seen.put(event.type)
+
+    reader = threading.Thread(target=follow, name="reader")
+    reader.start()
+    while seen.get(timeout=PATIENCE) is not EventType.IDLE:
+        pass
+    time.sleep(0.5)  # it reads now, and nothing comes
+    cluster.close()
+    reader.join(PATIENCE)
+    assert closers == ["reader"]
+    with pytest.raises(KubeError, match="cannot read Namespace default") as refused:
+        cluster.get(NAMESPACE, "default")
+    assert refused.value.cause == "the connection was closed by us"
