@@ -42,10 +42,14 @@ def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
         "kubelet": {"extraConfig": {"cpuCFSQuota": False}},
         "install": {"extraKernelArgs": [*EMULATED_ARGUMENTS]},
     }
-    # Talos asks a hundredth of a processor for the scheduler: while the others start, its probes give it up.
-    cluster: dict[str, Yaml] = {
-        name: {"resources": {"requests": {"cpu": "200m"}}} for name in ("controllerManager", "scheduler")
+    # Talos asks a hundredth of a processor for the scheduler: while the others start, its probes give it up. And both
+    # ask the API who may read their metrics before they answer probes; while an emulated API server starts, that
+    # takes longer than probes wait, and each restart is translated anew and put off longer.
+    patience: Yaml = {
+        "resources": {"requests": {"cpu": "200m"}},
+        "extraArgs": {"authentication-skip-lookup": "true"},
     }
+    cluster: dict[str, Yaml] = dict.fromkeys(("controllerManager", "scheduler"), patience)
     return [{"machine": machine, "cluster": cluster}, trust]
 
 
