@@ -16,6 +16,7 @@ from invoke import Collection, Context, Exit
 from bootstrap.host.settings import (
     ACCEPT_CHANGED_PLAN,
     CACHE,
+    CHARTS,
     CLUSTER,
     DRY_RUN,
     FORCE_CONFLICTS,
@@ -33,6 +34,7 @@ from bootstrap.host.settings import (
     YES,
     AnySetting,
 )
+from bootstrap.host.streams import write_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +142,12 @@ def _as_virtual(cluster: Cluster) -> Cluster:
     return cluster if cluster.virtual else rehearsed(cluster)
 
 
-def _enter_lab(cluster: Cluster) -> Inside | None:
+def _charts(settings: Configuration) -> Path | None:
+    """The folder of charts for the lab; None where none was given."""
+    return Path(settings[CHARTS]).expanduser().resolve() if settings[CHARTS] else None
+
+
+def _enter_lab(cluster: Cluster, *, charts: Path | None = None) -> Inside | None:
     """For a virtual cluster: inside its lab what is there, outside never returns; None for real machines."""
     from rehearsal.entry import bring_up, is_inside, look_around
 
@@ -148,7 +155,7 @@ def _enter_lab(cluster: Cluster) -> Inside | None:
         return None
     if is_inside():
         return look_around()
-    lab, _ = bring_up(_root(), _cache(), cluster, _runner(), _reporter())
+    lab, _ = bring_up(_root(), _cache(), cluster, _runner(), _reporter(), charts=charts)
     return lab.enter(_again())
 
 
@@ -174,7 +181,7 @@ def _within(request: Request, inside: Inside) -> Request:
     )
 
 
-def _show_plan(request: Request, *, live: bool) -> ExitCode:
+def _show_plan(request: Request, *, live: bool, charts: Path | None) -> ExitCode:
     """Real machines need nothing; for virtual ones a running lab is joined, or the lab's charts are served."""
     from phases.plan import show
     from rehearsal import without_machines
@@ -188,7 +195,9 @@ def _show_plan(request: Request, *, live: bool) -> ExitCode:
         return show(_within(request, look_on()), live=True)
     if not without_machines.is_inside():
         runner, report = _runner(), _reporter()
-        without_machines.enter(request.root, request.cache, request.cluster, runner, report, command=_again())
+        without_machines.enter(
+            request.root, request.cache, request.cluster, runner, report, command=_again(), charts=charts
+        )
     with without_machines.internet(_reporter()) as overlay:
         return show(replace(request, overlays=(overlay,)), live=False)
 
@@ -215,6 +224,11 @@ def _run(word: str, settings: Configuration, cluster: Cluster | None = None, **o
     if settings[LIVE] and not settings[DRY_RUN]:
         raise InputError("--live looks at the world for a plan, and none is asked for", remedy="add --dry-run")
     cluster = cluster or _load(settings[CLUSTER])
+    if settings[CHARTS] and not cluster.virtual:
+        remedy = f"./invoke rehearse --cluster {cluster.name} --charts {settings[CHARTS]}"
+        raise InputError(
+            f"{cluster.name} gets the charts that its files name; only a lab can be given others", remedy=remedy
+        )
     words = sys.argv[sys.argv.index(word) :] if word in sys.argv else [word]
     command = " ".join(["./invoke", *(word for word in words if word not in _ONCE)])
     request = Request(
@@ -234,10 +248,10 @@ def _run(word: str, settings: Configuration, cluster: Cluster | None = None, **o
     )
     check(request)
     if settings[DRY_RUN]:
-        raise Exit(code=int(_show_plan(request, live=settings[LIVE])))
+        raise Exit(code=int(_show_plan(request, live=settings[LIVE], charts=_charts(settings))))
     check_journal(request)
     _confirm(cluster, yes=settings[YES])
-    inside = _enter_lab(cluster)
+    inside = _enter_lab(cluster, charts=_charts(settings))
     verdict = run(_within(request, inside) if inside else request)
     if verdict.exit_code in {ExitCode.INTERRUPTED, ExitCode.TERMINATED}:
         # A request that hangs in a thread must not keep a process that was told to end.
@@ -264,6 +278,7 @@ def _run(word: str, settings: Configuration, cluster: Cluster | None = None, **o
         ROTATE,
         PROVE,
         STRICT_BUDGETS,
+        CHARTS,
     ),
 )
 @_edge
@@ -283,6 +298,7 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
     rotate: bool = False,
     prove: bool = False,
     strict_budgets: bool = False,
+    charts: str = "",
 ) -> None:
     """From machines that booted Talos to a cluster that Flux runs, with proof."""
     settings = _settings(
@@ -300,6 +316,7 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
         rotate=rotate,
         prove=prove,
         strict_budgets=strict_budgets,
+        charts=charts,
     )
     _run("bootstrap", settings, only=_split(settings[ONLY]), start=settings[FROM], skip=_split(settings[SKIP]))
 
@@ -308,7 +325,7 @@ def bootstrap_cluster(  # noqa: PLR0917 # the flags of the command
     name="rehearse",
     positional=[],
     help={
-        **_help(CLUSTER, ONLY, OUTPUT),
+        **_help(CLUSTER, ONLY, OUTPUT, CHARTS),
         "nodes": "how many virtual machines, where the computer is small; all by default",
         "fault": "an accident to rehearse with",
         "list-faults": "only say which accidents there are",
@@ -325,6 +342,7 @@ def rehearse_cluster(  # noqa: PLR0917 # the flags of the command
     list_faults: bool = False,
     keep: bool = False,
     output: str = "",
+    charts: str = "",
 ) -> None:
     """The bootstrap of a real cluster on virtual machines, with its own files, addresses and names."""
     from rehearsal.catalogue import as_table
@@ -333,14 +351,14 @@ def rehearse_cluster(  # noqa: PLR0917 # the flags of the command
     from rehearsal.rehearsed import rehearsed
 
     if list_faults:
-        sys.stdout.write(as_table())
+        write_data(as_table())
         return
-    settings = _settings(cluster=cluster, only=only, output=output)
+    settings = _settings(cluster=cluster, only=only, output=output, charts=charts)
     made = rehearsed(_load(settings[CLUSTER]), nodes)
     if is_inside():
         _run("rehearse", settings, made, only=_split(settings[ONLY]))
         return
-    place = Place(settings[ROOT], settings[CACHE], _runner(), _reporter())
+    place = Place(settings[ROOT], settings[CACHE], _runner(), _reporter(), _charts(settings))
     if code := rehearse(place, made, _again(), fault=fault, keep=keep):
         raise Exit(code=code)
 
@@ -389,7 +407,7 @@ def show_report(
     from phases.world import state_folder
 
     found = _load(_settings(cluster=cluster)[CLUSTER])
-    sys.stdout.write(again(state_folder(_root(), found.name, rehearsal=rehearsal) / "runs", run, format))
+    write_data(again(state_folder(_root(), found.name, rehearsal=rehearsal) / "runs", run, format))
 
 
 @task(name="config", help=_help(CLUSTER, OUTPUT))
@@ -401,7 +419,7 @@ def show_settings(_: Context, cluster: str = "", output: str = "") -> None:
     settings = _settings(cluster=cluster, output=output)
     if settings[CLUSTER]:
         _load(settings[CLUSTER])
-    sys.stdout.write(as_json(settings) if settings[OUTPUT] == "json" else as_table(settings))
+    write_data(as_json(settings) if settings[OUTPUT] == "json" else as_table(settings))
 
 
 @task(name="completion", help={"shell": "bash, zsh or fish"})
@@ -421,7 +439,7 @@ def print_completion(_: Context, shell: str = "bash") -> None:
     # The steps have the same names for every cluster.
     steps = names_of(outline(Request(_root(), _cache(), _load(clusters[0]), ""))) if clusters else ()
     values = {CLUSTER.flag: clusters, ONLY.flag: steps, FROM.flag: steps, SKIP.flag: steps}
-    sys.stdout.write(script(shell, values))
+    write_data(script(shell, values))
 
 
 @task(name="docs")
@@ -430,7 +448,7 @@ def renew_documents(_: Context) -> None:
     """Renew every file that is made from the code, such as docs/reference."""
     from phases.reference import renew
 
-    sys.stdout.write("".join(f"{name}\n" for name in renew(_root())))
+    write_data("".join(f"{name}\n" for name in renew(_root())))
 
 
 @task(name="tools", help={"list": "only say what is there", "names": "programs, separated by commas; all by default"})
@@ -448,7 +466,7 @@ def ensure_tools(_: Context, names: str = "", list: bool = False) -> None:  # no
         SystemPackages(this_system(os.environ), runner, report, os.environ).ensure(toolbox.needs(wanted))
         toolbox.ensure(wanted)
     for finding in toolbox.look(wanted):
-        sys.stdout.write(f"{finding}\n")
+        write_data(f"{finding}\n")
 
 
 @task(name="lint")
@@ -491,15 +509,15 @@ def run_tests(_: Context, names: str = "", all: bool = False) -> None:  # noqa: 
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606 # argv is a list, no shell
 
 
-@task(name="up", help=_help(CLUSTER))
+@task(name="up", help=_help(CLUSTER, CHARTS))
 @_edge
-def lab_up(_: Context, cluster: str = "") -> None:
+def lab_up(_: Context, cluster: str = "", charts: str = "") -> None:
     """Start the lab of a cluster: virtual machines with real Talos in a private network."""
     from rehearsal.entry import bring_up
 
-    report = _reporter()
-    found = _as_virtual(_load(_settings(cluster=cluster)[CLUSTER] or "lab"))
-    bring_up(_root(), _cache(), found, _runner(), report)
+    report, settings = _reporter(), _settings(cluster=cluster, charts=charts)
+    found = _as_virtual(_load(settings[CLUSTER] or "lab"))
+    bring_up(_root(), _cache(), found, _runner(), report, charts=_charts(settings))
     report("the lab is up; ./invoke lab.down ends it")
 
 
@@ -525,7 +543,7 @@ def lab_status(_: Context) -> None:
     for machine in status.machines:
         lines.append(f"machine   {machine['name']}: {machine['trouble'] or machine['state']}, {machine['console']}")
     lines.append(f"snapshots {', '.join(status.snapshots) or 'none'}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_data("\n".join(lines) + "\n")
 
 
 @task(name="shell", help={"command": "what to run instead of a shell"})
@@ -577,7 +595,7 @@ def lab_mend(_: Context, name: str, machine: int = 0) -> None:
     """Mend an accident and say how often it was felt."""
     from rehearsal.lab import Lab
 
-    sys.stdout.write(f"felt {Lab(_cache()).ask('mend', name=name, machine=machine)} times\n")
+    write_data(f"felt {Lab(_cache()).ask('mend', name=name, machine=machine)} times\n")
 
 
 @task(name="render", help={**_help(CLUSTER), "node": "one of its nodes; all by default"})

@@ -33,7 +33,7 @@ def refused_values(tree: Tree, said: str) -> tuple[Problem, ...]:
     Raises:
         InputError: as `gitops.releases.releases`.
     """
-    return tuple(_found(tree, said))
+    return tuple(dict.fromkeys(_found(tree, said)))
 
 
 def _found(tree: Tree, said: str) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host import yaml_io
@@ -14,6 +15,7 @@ from gitops import origins, values
 from gitops.tree import HELM_GROUP, SOURCE_GROUP, Kustomization, Name, Tree, dependencies, name_in, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bootstrap.host.yaml_io import Yaml
@@ -91,8 +93,13 @@ def core_values(tree: Tree, release_name: str) -> Object:
     return release(tree, release_name).values
 
 
-def core_releases(tree: Tree) -> Object:
+def core_releases(tree: Tree, pulled: Mapping[tuple[str, str], Path] = MappingProxyType({})) -> Object:
     """Chart and version of every release by namespace and name, and the HTTP repositories: `invoke core.releases`.
+
+    Args:
+        tree: of the cluster.
+        pulled: charts that were pulled before, by namespace and name of the release; with them no repository is
+            listed, so that none is asked.
 
     Raises:
         InputError: as `releases`.
@@ -101,21 +108,26 @@ def core_releases(tree: Tree) -> Object:
     repositories: list[Yaml] = []
     for one in releases(tree):
         place = charts.setdefault(one.namespace, {})
+        local = pulled.get((one.namespace, one.release_name))
         if isinstance(place, dict):
-            place[one.release_name] = {"chart": one.helmfile_chart, "version": one.version}
-        if one.repository:
+            place[one.release_name] = {"chart": str(local or one.helmfile_chart), "version": one.version}
+        if one.repository and not pulled:
             repositories.append({"name": f"{one.namespace}-{one.name}", "url": one.repository})
     return {"charts": charts, "repositories": repositories}
 
 
-def core_files(tree: Tree) -> dict[str, bytes]:
+def core_files(tree: Tree, pulled: Mapping[tuple[str, str], Path] = MappingProxyType({})) -> dict[str, bytes]:
     """What helmfile's templates would ask for (`FIRSTLIGHT_CORE`): content by name, one file a release.
+
+    Args:
+        tree: of the cluster.
+        pulled: as `core_releases` has it.
 
     Raises:
         InputError: as `releases`.
     """
     values = {f"{one.release_name}.yaml": yaml_io.dump(one.values).encode() for one in releases(tree)}
-    return {RELEASES_FILE: yaml_io.dump(core_releases(tree)).encode(), **values}
+    return {RELEASES_FILE: yaml_io.dump(core_releases(tree, pulled)).encode(), **values}
 
 
 def write_core(tree: Tree, folder: Path) -> None:

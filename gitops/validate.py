@@ -57,7 +57,7 @@ def validate(
     """Check every object of every Kustomization; a kind without a schema is a problem.
 
     Args:
-        tree: as `gitops.tree.load` gives it, which has shown that every path builds.
+        tree: as `gitops.loader.load` gives it, which has shown that every path builds.
         runner: starts kubeconform.
         kubeconform: its program.
         openapi: Kubernetes' OpenAPI v2 document, from the live API or from a file.

@@ -7,5 +7,5 @@
 - `rules`, `machines`, `networks`: rules over one file.
 - `neighbours`, `agreement`: rules between clusters, and between a cluster and its settings in the Git tree.
 - `facts`, `editing`: what nobody confirmed, and how it is written down once it is known.
-- `secrets`, `connect`: who answers secret references.
+- `secrets`, `connect`: who answers secret references; `storing`: how a secret gets to where one points.
 """

@@ -117,8 +117,8 @@ def _differs(settings: View, name: str, wanted: str | None) -> Iterator[Finding]
     found = settings.text(*_place(name))
     if found is not None and wanted is not None and found != wanted:
         # A URL may hold a password.
-        shown = "another URL" if "@" in found else found
-        yield Finding(_place(name), f"`{name}` is {shown}, the inventory wants {wanted}")
+        is_, wants = ("another URL" if "@" in value else value for value in (found, wanted))
+        yield Finding(_place(name), f"`{name}` is {is_}, the inventory wants {wants}")
 
 
 RULES: Final[tuple[Callable[[View, View], Iterator[Finding]], ...]] = (

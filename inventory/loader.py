@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
+from bootstrap.host.names import nearest
 from inventory import agreement, neighbours, rules
 from inventory.findings import located
 from inventory.view import View
@@ -41,7 +41,7 @@ def load(root: Path, name: str) -> Cluster:
     """
     known = names(root)
     if name not in known:
-        raise _unknown(name, known)
+        raise _unknown(name, known, root)
     return _load(root / FOLDER / f"{name}.yaml", root, others=tuple(each for each in known if each != name))
 
 
@@ -98,11 +98,9 @@ def _document(path: Path) -> Yaml:
         return None
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> InputError:
-    nearest = difflib.get_close_matches(name, known, n=3)
-    hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(known) or 'none'}"
-    return InputError(
-        f'there is no cluster "{name}"' if name else "no cluster is named",
-        cause=hint,
-        remedy="give --cluster one of: " + (", ".join(known) or "none"),
-    )
+def _unknown(name: str, known: tuple[str, ...], root: Path) -> InputError:
+    fact = f'there is no cluster "{name}"' if name else "no cluster is named"
+    if not known:
+        cause = f"{root / FOLDER} has no file of a cluster"
+        return InputError(fact, cause=cause, remedy="name the repository with FIRSTLIGHT_ROOT")
+    return InputError(fact, cause=nearest(name, known), remedy=f"give --cluster one of: {', '.join(known)}")

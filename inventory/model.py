@@ -230,6 +230,7 @@ class Cluster:
         pools: address ranges that the cluster gives to its own services, first and last address of each.
         unverified: names of facts of the cluster that nobody confirmed, for example `endpoint`.
         rehearsal: whether this stands for a real cluster, with virtual machines in place of its own.
+        release_seconds: the longest that one release, or what Flux makes of one, may take to become ready.
     """
 
     name: str
@@ -249,6 +250,8 @@ class Cluster:
     pools: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
     unverified: frozenset[str] = frozenset()
     rehearsal: bool = False
+    # Images of 80 to 120 MB, pulled two at a time and started: on hardware a minute, on a slow line several.
+    release_seconds: float = 420.0
 
     @property
     def control_planes(self) -> tuple[Node, ...]:

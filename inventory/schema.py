@@ -236,7 +236,7 @@ class BudgetPart(Part):
 
 
 class BudgetsPart(Part):
-    """Budgets of the phases and of the whole run; what is left out has a default."""
+    """Budgets of the phases, of the whole run and of each release; what is left out has a default."""
 
     preflight: BudgetPart | None = None
     talos: BudgetPart | None = None
@@ -245,6 +245,8 @@ class BudgetsPart(Part):
     core: BudgetPart | None = None
     handover: BudgetPart | None = None
     total: BudgetPart | None = None
+    release: Seconds | None = None
+    """The longest that one release, or what Flux makes of one, may take to become ready."""
 
     def record(self) -> MappingProxyType[str, model.Budget]:
         """One budget for each name in `BUDGETED`."""
@@ -303,6 +305,7 @@ class ClusterPart(Part):
             virtual_ip=self.virtual_ip,
             pools=tuple((pool.start, pool.stop) for pool in self.pools),
             unverified=frozenset(self.unverified),
+            release_seconds=self.budgets.release or model.Cluster.release_seconds,
         )
 
 

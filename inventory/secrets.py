@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,8 @@ __all__ = [
 OP_SECONDS: Final = 30.0
 # What op says of an item that its vault does not have.
 _NO_ITEM: Final = "isn't an item"
+# As the inventory has it; see `inventory.fields`, which takes long to import.
+_CONNECT_URL: Final = re.compile(r"https?://[^\s/@]+/?")
 # A secret larger than this is a mistake (a disk image, /dev/zero); a secrets bundle has 9 KiB.
 LARGEST_FILE: Final = 1024 * 1024
 
@@ -104,13 +107,15 @@ class FileProvider:
 
     def read(self, reference: SecretReference) -> bytes:
         """The file's content; see `Provider.read`."""
-        path = Path(reference.location)
         try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise Unresolvable(f"the file is larger than {LARGEST_FILE} bytes")
-            return path.read_bytes()
+            with Path(reference.location).open("rb") as file:
+                # A device such as /dev/zero has no size and no end.
+                content = file.read(LARGEST_FILE + 1)
         except OSError as error:
             raise Unresolvable(f"the file cannot be read: {error.strerror}") from None
+        if len(content) > LARGEST_FILE:
+            raise Unresolvable(f"the file is larger than {LARGEST_FILE} bytes")
+        return content
 
 
 class OpProvider:
@@ -226,6 +231,9 @@ def _op_provider(
         missing = [name for name, value in (("OP_CONNECT_HOST", host), ("OP_CONNECT_TOKEN", token)) if not value]
         if missing:
             return _NoProvider(f"{' and '.join(missing)} is not set")
+        if not _CONNECT_URL.fullmatch(host):
+            # Not shown: a URL may hold a password.
+            return _NoProvider("OP_CONNECT_HOST is not of the form https://NAME or http://NAME")
         return ConnectProvider(host, Secret(token, "env://OP_CONNECT_TOKEN"), ca_file=ca_file)
     return _NoProvider(f"the inventory's secret provider is {settings.provider.value}")
 

@@ -9,21 +9,13 @@ that is Ready at the one further revision has shown that the next reconciliation
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine.step import Observation
-from bootstrap.host.objects import (
-    Object,
-    mapping,
-    name_of,
-    namespace_of,
-    number,
-    objects,
-    text,
-)
+from bootstrap.host.objects import Object, mapping, number, objects, text
 from kube import helm
-from kube.cluster import POD
+from kube.revisions import Revision, Running, revision_of, running_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,45 +24,7 @@ if TYPE_CHECKING:
     from kube.cluster import Cluster, Look
 
 ADOPTER: Final = "helm-controller"
-ORIGIN_LABELS: Final = ("helm.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/namespace")
 _HELM_RELEASE: Final = ("helm.toolkit.fluxcd.io/v2", "HelmRelease")
-_WORKLOADS: Final = frozenset({"DaemonSet", "Deployment", "StatefulSet"})
-
-
-@dataclass(frozen=True)
-class Revision:
-    """One stored revision, comparable without its content: secrets of a manifest stay out of the journal.
-
-    Attributes:
-        number: counts from 1.
-        status: helm's word.
-        deployed_by: the program that stored it.
-        chart: name and version.
-        chart_digest: keyed digest of the chart's files.
-        values_digest: keyed digest of the values.
-        objects: keyed digest of each object of the manifest, without the labels that Flux adds.
-    """
-
-    number: int
-    status: str
-    deployed_by: str
-    chart: str
-    chart_digest: str
-    values_digest: str
-    objects: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Running:
-    """What runs of a release.
-
-    Attributes:
-        generations: `metadata.generation` of each live object of the manifest that has one.
-        pods: restarts of all containers of each pod, by `name (uid)`.
-    """
-
-    generations: Mapping[str, int] = field(default_factory=dict)
-    pods: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,7 +113,7 @@ def collect_baseline(cluster: Cluster, name: str, namespace: str, key: bytes) ->
     ours = [release for release in history if release.deployed_by != ADOPTER]
     if not ours:
         return None
-    running = _running(cluster, ours[-1]) if ours[-1] is history[-1] else None
+    running = running_of(cluster, ours[-1]) if ours[-1] is history[-1] else None
     return AdoptionBaseline(name, namespace, revision_of(ours[-1], key), running)
 
 
@@ -175,25 +129,9 @@ def collect_state(cluster: Cluster, name: str, namespace: str, key: bytes) -> Ad
     ready = conditions.get("Ready", {})
     return AdoptionState(
         revisions=[revision_of(release, key) for release in history],
-        running=_running(cluster, history[-1]) if history else Running(),
+        running=running_of(cluster, history[-1]) if history else Running(),
         observed=number(item, "status", "history", 0, "version"),
         ready=text(ready, "status") if text(ready, "status") == "True" else text(ready, "message") or "no condition",
-    )
-
-
-def revision_of(release: helm.Release, key: bytes) -> Revision:
-    """A stored revision as digests."""
-    digests: dict[str, str] = {}
-    for item in release.objects():
-        digests[_label(item, release.namespace)] = helm.digest(_without_origin(item), key)
-    return Revision(
-        number=release.revision,
-        status=release.status,
-        deployed_by=release.deployed_by,
-        chart=f"{release.chart}-{release.version}",
-        chart_digest=release.chart_digest(key),
-        values_digest=release.values_digest(key),
-        objects=digests,
     )
 
 
@@ -249,36 +187,6 @@ def _changes(what: str, before: Mapping[str, str | int], after: Mapping[str, str
     return [*gone, *new, *moved]
 
 
-def _running(cluster: Cluster, release: helm.Release) -> Running:
-    generations: dict[str, int] = {}
-    pods: dict[str, int] = {}
-    for item in release.objects():
-        kind = (text(item, "apiVersion"), text(item, "kind"))
-        namespace = namespace_of(item) or release.namespace
-        live = cluster.get(kind, name_of(item), namespace)
-        if live is None:
-            continue
-        if number(live, "metadata", "generation"):
-            generations[_label(item, release.namespace)] = number(live, "metadata", "generation")
-        if kind[1] in _WORKLOADS:
-            pods.update(_pods(cluster, live, namespace))
-    return Running(generations, pods)
-
-
-def _pods(cluster: Cluster, workload: Object, namespace: str) -> dict[str, int]:
-    labels = mapping(workload, "spec", "selector", "matchLabels")
-    selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    return {
-        f"{name_of(pod)} ({text(pod, 'metadata', 'uid')})": sum(
-            number(container, "restartCount")
-            for place in ("containerStatuses", "initContainerStatuses")
-            for container in objects(pod, "status", place)
-        )
-        for pod in cluster.list_objects(POD, namespace, labels=selector)
-        if not text(pod, "metadata", "deletionTimestamp")
-    }
-
-
 def _helm_release(cluster: Cluster, name: str, namespace: str) -> Object:
     """The HelmRelease of a release: by its name, else by the name of the release that it gives."""
     found = cluster.get(_HELM_RELEASE, name, namespace)
@@ -286,26 +194,6 @@ def _helm_release(cluster: Cluster, name: str, namespace: str) -> Object:
         return found
     every = cluster.list_objects(_HELM_RELEASE)
     return next((item for item in every if text(item, "spec", "releaseName") == name), {})
-
-
-def _label(item: Object, namespace: str) -> str:
-    place = namespace_of(item) or namespace
-    return f"{text(item, 'apiVersion')} {text(item, 'kind')} {place}/{name_of(item)}"
-
-
-def _without_origin(item: Object) -> Yaml:
-    """Without the labels that Flux adds, and without what kustomize, which adds them, may leave out or put in."""
-    metadata = dict(mapping(item, "metadata"))
-    metadata["labels"] = {key: value for key, value in mapping(metadata, "labels").items() if key not in ORIGIN_LABELS}
-    for name in ("labels", "annotations"):
-        metadata[name] = mapping(metadata, name) or None
-    return _without_nulls({**item, "metadata": metadata})
-
-
-def _without_nulls(value: Yaml) -> Yaml:
-    if isinstance(value, dict):
-        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
-    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 def _numbers(value: Yaml, name: str) -> dict[str, int]:

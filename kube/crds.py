@@ -51,11 +51,32 @@ def extract(helmfile: Helmfile, yq: Path) -> list[Object]:
         InputError: there are none, one stands twice with different content, or something else came through the
             filter; all of it at once.
     """
+    return parsed(selected(helmfile, yq), str(helmfile.file))
+
+
+def selected(helmfile: Helmfile, yq: Path) -> bytes:
+    """What comes out of both halves: one definition a line, as JSON.
+
+    Raises:
+        CommandError: helmfile or yq failed.
+    """
     rendered = helmfile.runner.run(commands(helmfile, yq)[0]).stdout
-    selected = helmfile.runner.run(commands(helmfile, yq, rendered)[1]).stdout
+    return helmfile.runner.run(commands(helmfile, yq, rendered)[1]).stdout
+
+
+def parsed(output: bytes, file: str) -> list[Object]:
+    """The definitions out of `selected`, by name.
+
+    Args:
+        output: one JSON document a line.
+        file: the helmfile that they come from.
+
+    Raises:
+        InputError: as `extract`.
+    """
     found: dict[str, Object] = {}
     wrong: list[str] = []
-    for line in selected.splitlines():
+    for line in output.splitlines():
         if not line.strip():
             continue
         item = _parsed(line)
@@ -66,7 +87,7 @@ def extract(helmfile: Helmfile, yq: Path) -> list[Object]:
     if not found:
         wrong.append("no custom resource definition came out of the charts: is their switch on?")
     if wrong:
-        problems = tuple(Problem(each, str(helmfile.file)) for each in wrong)
+        problems = tuple(Problem(each, file) for each in wrong)
         raise InputError("the custom resource definitions are not usable", problems)
     return [found[name] for name in sorted(found)]
 

@@ -201,6 +201,21 @@ def helm_environment(folder: Path, *, server: str = "") -> dict[str, str]:
     return environment
 
 
+def pulled_chart(folder: Path, chart: str, version: str) -> Path | None:
+    """Where helmfile left a chart that it pulled: a folder, or an archive; None when it pulled no such chart there.
+
+    Args:
+        folder: as given to `helm_environment`.
+        chart: `oci://...`, or a name in a repository.
+        version: exact.
+    """
+    name = chart.rpartition("/")[2]
+    archive = folder / "cache" / "repository" / f"{name}-{version}.tgz"
+    if archive.exists():
+        return archive
+    return next(iter(sorted((folder / "helmfile").glob(f"**/{version}/{name}"))), None)
+
+
 def pulled_digest(folder: Path, chart: str, version: str) -> str:
     """A digest of the chart that helmfile pulled, 12 hexadecimal digits; the same chart gives the same one.
 
@@ -212,15 +227,13 @@ def pulled_digest(folder: Path, chart: str, version: str) -> str:
     Returns:
         Empty when no such chart was pulled there.
     """
-    name = chart.rpartition("/")[2]
-    archive = folder / "cache" / "repository" / f"{name}-{version}.tgz"
-    pulled = [archive] if archive.exists() else sorted((folder / "helmfile").glob(f"**/{version}/{name}"))
-    if not pulled:
+    pulled = pulled_chart(folder, chart, version)
+    if pulled is None:
         return ""
-    files = [path for path in (pulled[0], *sorted(pulled[0].rglob("*"))) if path.is_file()]
+    files = [path for path in (pulled, *sorted(pulled.rglob("*"))) if path.is_file()]
     found = hashlib.sha256()
     for path in files:
-        found.update(f"{path.relative_to(pulled[0])}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+        found.update(f"{path.relative_to(pulled)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
     return found.hexdigest()[:12]
 
 

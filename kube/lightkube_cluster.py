@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine.step import Observation
-from bootstrap.host.objects import Object, mapping, name_of, namespace_of, objects, sequence, text
+from bootstrap.host.objects import Object, mapping, name_of, namespace_of, objects, text
 from kube.apply import Applier
 from kube.cluster import (
     FIELD_MANAGER,
@@ -21,6 +21,7 @@ from kube.cluster import (
     reference,
 )
 from kube.connection import CONNECT_SECONDS, open_client
+from kube.discovery import Discovery
 from kube.errors import KubeError, KubeErrorKind
 from kube.transport import Transport
 
@@ -45,20 +46,7 @@ UNSERVED_SECONDS: Final = 2.0
 TRY_SECONDS: Final = 10
 # A server that closes every watch at once is not asked more often than this.
 REOPEN_SECONDS: Final = 0.1
-_AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _WHOLE: Final = "application/json"
-
-
-class _Resource(NamedTuple):
-    """Where a kind is served."""
-
-    prefix: str
-    plural: str
-    namespaced: bool
-
-    def path(self, namespace: str, name: str = "") -> str:
-        place = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{self.prefix}{place}/{self.plural}" + (f"/{name}" if name else "")
 
 
 class LightkubeCluster:
@@ -66,8 +54,8 @@ class LightkubeCluster:
 
     def __init__(self, client: Client, *, connections: int = CONNECTIONS, retry: Retry | None = None) -> None:
         self._transport = Transport(client, retry)
+        self._discovery = Discovery(self._transport)
         self._applier = Applier(self._transport, self, connections)
-        self._resources: Mapping[KindRef, _Resource] = {}
 
     @classmethod
     def connect(
@@ -116,18 +104,11 @@ class LightkubeCluster:
 
     def discover(self) -> frozenset[KindRef]:
         """Every kind that is served now; see `Cluster.discover`."""
-        found: dict[KindRef, _Resource] = {}
-        for root in ("/api", "/apis"):
-            document = self._transport.json("GET", root, what="discover the API", accept=_AGGREGATED)
-            for group in objects(document, "items"):
-                for version in objects(group, "versions"):
-                    found.update(_served(root, text(group, "metadata", "name"), version))
-        self._resources = found
-        return frozenset(found)
+        return self._discovery.renew()
 
     def get(self, kind: KindRef, name: str, namespace: str = "") -> Object | None:
         """One object or None; see `Cluster.get`."""
-        resource = self._resource(kind)
+        resource = self._discovery.find(kind)
         if resource is None:
             return None
         what = f"read {ObjectRef(*kind, namespace, name)}"
@@ -194,7 +175,7 @@ class LightkubeCluster:
         """Create it, or replace one version of it; see `Cluster.swap`."""
         name = reference(item)
         is_there = bool(text(item, "metadata", "resourceVersion"))
-        path = self._served_at(name, "write").path(name.namespace, name.name if is_there else "")
+        path = self._discovery.of(name, "write").path(name.namespace, name.name if is_there else "")
         try:
             return self._transport.json(
                 "PUT" if is_there else "POST", path, {"fieldManager": field_manager, "fieldValidation": "Strict"},
@@ -209,7 +190,7 @@ class LightkubeCluster:
     def approve(self, item: Object) -> bool:
         """Write the decision about a certificate request; see `Cluster.approve`."""
         name = reference(item)
-        path = self._served_at(name, "approve").path(name.namespace, name.name)
+        path = self._discovery.of(name, "approve").path(name.namespace, name.name)
         try:
             self._transport.json(
                 "PUT", f"{path}/approval", {"fieldManager": FIELD_MANAGER}, what=f"approve {name}", body=item,
@@ -224,7 +205,7 @@ class LightkubeCluster:
     def delete(self, name: ObjectRef) -> None:
         """Delete an object; see `Cluster.delete`."""
         try:
-            self._transport.json("DELETE", self.path_of(name, "delete"), what=f"delete {name}")
+            self._transport.json("DELETE", self._discovery.path_of(name, "delete"), what=f"delete {name}")
         except KubeError as error:
             if error.kind is not KubeErrorKind.NOT_FOUND:
                 raise
@@ -232,7 +213,7 @@ class LightkubeCluster:
     def try_create(self, item: Object) -> None:
         """Create it without storing it; see `Cluster.try_create`."""
         name = reference(item)
-        path = self._served_at(name, "create").path(name.namespace)
+        path = self._discovery.of(name, "create").path(name.namespace)
         parameters = {
             "dryRun": "All", "fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "timeout": f"{TRY_SECONDS}s",
         }  # fmt: skip
@@ -243,24 +224,12 @@ class LightkubeCluster:
         """Kubernetes' OpenAPI v2 document; see `Cluster.openapi`."""
         return self._transport.json("GET", "/openapi/v2", what="read the OpenAPI document")
 
-    def _resource(self, kind: KindRef) -> _Resource | None:
-        if kind not in self._resources:
-            self.discover()
-        return self._resources.get(kind)
-
     def path_of(self, name: ObjectRef, verb: str) -> str:
         """Where an object is served; see `kube.apply.Places`."""
-        return self._served_at(name, verb).path(name.namespace, name.name)
-
-    def _served_at(self, name: ObjectRef, verb: str) -> _Resource:
-        resource = self._resource((name.api_version, name.kind))
-        if resource is None:
-            cause = f"{name.api_version} {name.kind} is not served"
-            raise KubeError(KubeErrorKind.INVALID, f"cannot {verb} {name}", cause=cause)
-        return resource
+        return self._discovery.path_of(name, verb)
 
     def _list(self, kind: KindRef, namespace: str, selectors: Mapping[str, str]) -> tuple[list[Object], str]:
-        resource = self._resource(kind)
+        resource = self._discovery.find(kind)
         if resource is None:
             return [], ""
         api_version, name = kind
@@ -282,7 +251,11 @@ class LightkubeCluster:
 
     def _changes(self, kind: KindRef, namespace: str, parameters: Mapping[str, str]) -> Iterator[WatchEvent | None]:
         """One watch request, which the server ends after a heartbeat; None when it must begin with a new list."""
-        path, what = self._resources[kind].path(namespace), f"watch {kind[1]} objects"
+        resource, what = self._discovery.find(kind), f"watch {kind[1]} objects"
+        if resource is None:
+            yield None
+            return
+        path = resource.path(namespace)
         try:
             for event in self._transport.watch(path, parameters, seconds=HEARTBEAT_SECONDS, what=what):
                 if event["type"] == "ERROR":
@@ -306,18 +279,6 @@ def _deleted(kind: KindRef, namespace: str, name: str) -> WatchEvent:
     api_version, kind_name = kind
     metadata: Object = {"namespace": namespace, "name": name}
     return WatchEvent(EventType.DELETED, {"apiVersion": api_version, "kind": kind_name, "metadata": metadata})
-
-
-def _served(root: str, group: str, version: Object) -> dict[KindRef, _Resource]:
-    name = text(version, "version")
-    api_version = f"{group}/{name}" if group else name
-    return {
-        (api_version, text(resource, "responseKind", "kind")): _Resource(
-            f"{root}/{api_version}", text(resource, "resource"), text(resource, "scope") == "Namespaced"
-        )
-        for resource in objects(version, "resources")
-        if "get" in sequence(resource, "verbs")
-    }
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.engine.step import Gate, Observation
 from bootstrap.host.errors import WaitTimeoutError
 from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, objects, sequence, text
+from kube.belongings import Belongings, labels_of
 from kube.cluster import EVENT, POD, reference
 from kube.watching import SAFETY_SECONDS, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bootstrap.engine.step import Context
     from bootstrap.host.yaml_io import Yaml
     from kube.cluster import Cluster, ObjectRef
 
-# What tells apart the pods of several askers.
-COMPONENT: Final = "app.kubernetes.io/component"
 # Routes to a Service are set up a moment after its pods are ready, so only who fails again and again is broken.
 ATTEMPTS: Final = 3
 # Seconds beyond the pod's own deadline, for a scheduler and a kubelet that are slow to say so.
@@ -105,9 +104,10 @@ def ask(
         KubeError: the API cannot be used, or does not take the pod.
         WaitTimeoutError: the deadline of phase or run has passed.
     """
+    pods = Belongings(api, purpose, (POD,), namespace_of(template))
     for attempt in range(ATTEMPTS):
         with ctx.outside("request"):
-            _remove(api, template, purpose)
+            pods.remove()
         outcome = _ask_once(ctx, api, pod(template, questions, purpose=purpose, dns_policy=dns_policy))
         if outcome.is_good or outcome.took_all or attempt == ATTEMPTS - 1:
             break
@@ -120,7 +120,7 @@ def pod(template: Object, questions: Mapping[str, str], *, purpose: str, dns_pol
     # A name known beforehand, where `generateName` leaves the name of a pod unknown whose creation was answered by
     # nobody. Eight digits are enough: there are at most a few at the same time.
     name = f"{name_of(template)}-{purpose}-{secrets.token_hex(4)}"
-    labels = {**mapping(template, "metadata", "labels"), COMPONENT: purpose}
+    labels = {**mapping(template, "metadata", "labels"), **labels_of(purpose)}
     (model,) = objects(template, "spec", "containers")
     containers: list[Yaml] = [
         {**model, "name": question, "args": [*sequence(model, "args"), target]}
@@ -228,12 +228,3 @@ def _seen(found: Object | None) -> str:
 def _told(outcome: Outcome) -> str:
     answers = ", ".join(f"{name} {answer.said or answer.word}" for name, answer in outcome.answers.items())
     return answers or outcome.hindrance
-
-
-def _remove(api: Cluster, template: Object, purpose: str) -> None:
-    """Delete what a killed run left."""
-    labels: Sequence[str] = [
-        f"{key}={value}" for key, value in mapping(template, "metadata", "labels").items() if key != COMPONENT
-    ]
-    for item in api.list_objects(POD, namespace_of(template), labels=",".join([*labels, f"{COMPONENT}={purpose}"])):
-        api.delete(reference(item))

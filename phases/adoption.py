@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ from kube import helm
 from kube.adoption import ADOPTER, adopted, collect_state, judge
 from kube.watching import SAFETY_SECONDS, Watched
 from phases.baseline import baseline_file, digest_key
-from phases.criteria import NEEDS, RECONCILE_SECONDS, awaited, expiry
+from phases.criteria import NEEDS, awaited, expiry
+from phases.proofs import as_kept, from_kept, kind_of
 from phases.refs import API, BASELINE, FILES, LAST, SECRETS, core_releases
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def steps(world: World) -> tuple[AnyStep, ...]:
             foresee=awaited,
             gate=partial(_taken_over_gate, world),
             needs=(*NEEDS, "releases"),
+            reads=(FILES.name, API.name),
         ),
         Step(
             name="adoption",
@@ -58,6 +61,7 @@ def steps(world: World) -> tuple[AnyStep, ...]:
             foresee=lambda _: Foreseen({}, None, known_after="taken-over"),
             actions=partial(_adoption_actions, world),
             needs=(*NEEDS, "taken-over"),
+            reads=(FILES.name, SECRETS.name, API.name, BASELINE.name),
         ),
     )
 
@@ -80,7 +84,7 @@ def _taken_over_gate(world: World, ctx: Context) -> Gate[None]:
         description="helm-controller to take over each core release",
         check=check,
         interval=SAFETY_SECONDS,
-        timeout=RECONCILE_SECONDS,
+        timeout=world.cluster.release_seconds,
         expires=expiry(world),
         watch=watched.watch,
     )
@@ -140,8 +144,7 @@ def _judge(world: World, ctx: Context) -> tuple[list[str], tuple[Proof, ...]]:
             proofs.append(Proof(criterion, "; ".join(judgement.unproven), ProofKind.UNPROVEN))
         elif not judgement.violations:
             evidence = f"{adopted(baseline, now).seen}, no generation moved, no pod replaced or restarted"
-            kind = ProofKind.STAND_IN if release.name in world.stand_ins else ProofKind.PROVEN
-            proofs.append(Proof(criterion, evidence, kind))
+            proofs.append(Proof(criterion, evidence, kind_of(world, (release,))))
     return violations, tuple(proofs)
 
 
@@ -150,10 +153,7 @@ def _adoption_actions(world: World, ctx: Context, _proven: dict[str, str]) -> Se
         proofs = _judge(world, ctx)[1]
         path = baseline_file(world)
         content = json.loads(path.read_bytes())
-        content["proof"] = {
-            "time": time.time(),
-            "proofs": [{"criterion": one.criterion, "evidence": one.evidence, "kind": one.kind} for one in proofs],
-        }
+        content["proof"] = {"time": time.time(), "proofs": as_kept(proofs)}
         write_atomically(path, json.dumps(content, indent=1).encode(), mode=0o600)
 
     return [
@@ -174,7 +174,5 @@ def _kept_proof(world: World, identity: str) -> tuple[Proof, ...]:
     if content.get("cluster") != identity or "proof" not in content:
         return ()
     age = max(0, int(time.time() - content["proof"]["time"]))
-    return tuple(
-        Proof(one["criterion"], f"{one['evidence']} (proven {age} s ago)", ProofKind(one["kind"]))
-        for one in content["proof"]["proofs"]
-    )
+    kept = from_kept(content["proof"]["proofs"])
+    return tuple(replace(one, evidence=f"{one.evidence} (proven {age} s ago)") for one in kept)

@@ -29,6 +29,7 @@ def step(world: World) -> Step[None, tuple[AdoptionBaseline, ...]]:
         actions=partial(_actions, world),
         foresee=lambda _: Foreseen(None, (), known_after="the releases before"),
         needs=(API.name, SECRETS.name, *(one.name for one in CORE_RELEASES if one is not LAST)),
+        reads=(API.name, SECRETS.name),
     )
 
 

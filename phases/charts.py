@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,20 +12,21 @@ from bootstrap.engine import Action, Changes, Conflict, Context, Done, Found, Ki
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import CommandError
 from bootstrap.host.errors import Problem
+from bootstrap.host.files import write_atomically
 from checks import rendering
 from checks.catalogue import check
 from gitops.refusals import refused_values
-from gitops.releases import core_files, release, write_core
+from gitops.releases import core_files, release, releases, write_core
 from kube import helm
 from kube.helmfile import Helmfile
+from kube.renderings import Renderings, key_of
 from phases import sources
 from phases.definitions import HELMFILE
 from phases.refs import CHARTS, CORE_FOLDER, FILES, GUARDS, core_releases
 from phases.resources import load_resources, purposes, unknown_references
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from bootstrap.engine.step import AnyStep
     from gitops.tree import Tree
@@ -85,6 +87,61 @@ def helmfile(world: World, folder: Path, name: str, *, kubeconfig: Path | None, 
     )
 
 
+def kept(
+    world: World, file: Helmfile, programs: Sequence[Path], make: Callable[[], bytes], *, charts: Path | None = None
+) -> bytes:
+    """What a helmfile renders, or rendered when everything that it follows from was the same.
+
+    Args:
+        world: the world.
+        file: renders without a cluster.
+        programs: those that take part besides helmfile and helm.
+        make: renders.
+        charts: the file's surroundings where charts are looked for in them afterwards; None where they are not.
+    """
+    # The lab's charts are other ones under the same versions whenever its files change.
+    if world.cache is None or world.cluster.virtual:
+        return make()
+    renderings = Renderings(world.cache / "renderings")
+    key = key_of(
+        file, (file.helmfile, file.helm, *programs), (world.cluster.kubernetes_version,),
+        trust=world.environment.get("SSL_CERT_FILE", ""),
+    )  # fmt: skip
+    found = renderings.find(key)
+    if found and charts:
+        found.restore(charts)
+    if found:
+        return found.output
+    output = make()
+    renderings.keep(key, output, Path(file.environment["HELMFILE_CACHE_HOME"]).parent)
+    return output
+
+
+def pulled_core(world: World, tree: Tree, folder: Path, purpose: str) -> Path:
+    """Like `CORE_FOLDER`, but each chart is what preflight pulled: no registry is asked while releases are installed.
+
+    Args:
+        world: the world.
+        tree: of the cluster.
+        folder: of `CORE_FOLDER`.
+        purpose: as `helmfile` has it; the folder is made there.
+
+    Returns:
+        The given folder where a chart of the core releases was not pulled.
+    """
+    places: dict[tuple[str, str], Path] = {}
+    core = {(one.namespace, one.name) for one in core_releases(tree)}
+    for one in (one for one in releases(tree) if (one.namespace, one.name) in core):
+        place = helm.pulled_chart(surroundings(world, "preflight"), one.chart, one.version)
+        if place is None:
+            return folder
+        places[one.namespace, one.release_name] = place
+    made = surroundings(world, purpose) / "core"
+    for name, content in core_files(tree, places).items():
+        write_atomically(made / name, content)
+    return made
+
+
 def surroundings(world: World, purpose: str) -> Path:
     """The folder of helm and helmfile for one purpose, such as a release."""
     return world.state / "helm" / purpose
@@ -114,7 +171,8 @@ def _read_actions(world: World, _ctx: Context, tree: Tree) -> Sequence[Action]:
 def _render_probe(world: World, ctx: Context) -> Found[None, bytes]:
     file = helmfile(world, ctx.value(CORE_FOLDER), "01-core.yaml.gotmpl", kubeconfig=None, purpose="preflight")
     try:
-        rendered = file.template(kube_version=world.cluster.kubernetes_version)
+        render = partial(file.template, kube_version=world.cluster.kubernetes_version)
+        rendered = kept(world, file, (), render, charts=surroundings(world, "preflight"))
     except CommandError as error:
         problem = Problem(error.cause, str(file.file.relative_to(world.root)))
         tree = ctx.value(FILES)

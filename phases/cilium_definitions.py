@@ -78,6 +78,7 @@ def step(world: World) -> Step[None, None]:
         foresee=lambda _: Foreseen(None, None, known_after=NETWORK.name),
         gate=partial(_gate, world),
         needs=(FILES.name, API.name, NETWORK.name),
+        reads=(FILES.name, API.name),
         inputs=sources.tree(world.cluster),
     )
 

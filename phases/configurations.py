@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import InputError
 from bootstrap.host.names import nearest
 from bootstrap.host.secret import Redactor
+from bootstrap.host.streams import write_data
 from bootstrap.host.toolbox import Toolbox
 from phases.session import print_line
 from talos.client import Talosctl
@@ -38,7 +38,7 @@ def print_configurations(root: Path, cache: Path, cluster: Cluster, name: str) -
     program = Toolbox(root, cache, runner, print_line, os.environ.get("PATH", "")).ensure(["talosctl"])["talosctl"]
     previews = Previews(program, Talosctl(program, runner), cluster, root, cache / "configurations")
     shown = previews.show(nodes)
-    sys.stdout.write("---\n".join(f"# {node.name}\n{shown[node.name]}" for node in nodes))
+    write_data("---\n".join(f"# {node.name}\n{shown[node.name]}" for node in nodes))
 
 
 def _node(cluster: Cluster, name: str) -> Node:

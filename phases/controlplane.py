@@ -42,6 +42,7 @@ def step(world: World) -> Step[None, Access]:
         actions=partial(_actions, world),
         gate=partial(_gate, world),
         needs=(SECRETS.name, ETCD.name),
+        reads=(SECRETS.name,),
         inputs=sources.inventory(world.cluster),
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Phase
 from phases import baseline, cilium_definitions, issuance, mirror, reachability, releases, secret_sync
+from phases.proofs import proving_step
 from phases.refs import BASELINE, CORE_RELEASES, LAST
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def phase(world: World) -> Phase:
             cilium_definitions.step(world),
             *reachability.steps(world),
             mirror.step(world),
-            issuance.step(world),
-            secret_sync.step(world),
+            proving_step(world, issuance.proving(world)),
+            proving_step(world, secret_sync.proving(world)),
             baseline.step(world),
             releases.step(world, LAST, needs=(BASELINE.name,), after=_BEFORE_FLUX),
         ),

@@ -22,11 +22,11 @@ from bootstrap.engine.step import Gate
 from bootstrap.host.errors import Problem
 from bootstrap.host.objects import Object, name_of
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION, Standing, describe
-from kube.crds import established, extract, served
+from kube.crds import established, parsed, selected, served
 from kube.errors import KubeError, KubeErrorKind
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
-from phases.charts import helmfile
+from phases.charts import helmfile, kept
 from phases.definitions import HELMFILE, judge, refuse, refuse_unknown
 from phases.refs import API, CORE_FOLDER, DEFINITIONS, EXTRACT, FILES
 
@@ -74,7 +74,8 @@ def phase(world: World) -> Phase:
 
 def _extract(world: World, ctx: Context) -> Found[None, tuple[Object, ...]]:
     file = helmfile(world, ctx.value(CORE_FOLDER), HELMFILE, kubeconfig=None)
-    found = tuple(extract(file, world.programs["yq"]))
+    yq = world.programs["yq"]
+    found = tuple(parsed(kept(world, file, (yq,), partial(selected, file, yq)), str(file.file)))
     refuse_unknown(world.forced, found)
     refuse(judge(world.root, world.cluster.name, ctx.value(FILES), found))
     return Done(f"{len(found)} definitions, as expected", found)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from kube.watching import Source
     from phases.world import World
 
-# Seconds; Flux pulls Git every minute, then builds, applies and waits for health, on a busy host for minutes.
-RECONCILE_SECONDS: Final = 600.0
 # Seconds; a child that its parent has just changed is reconciled anew within one or two, and is not Ready meanwhile.
 STABLE_SECONDS: Final = 3.0
 # What every step of the phase reads.
@@ -112,14 +110,17 @@ def step_of(world: World, criterion: Criterion) -> Step[None, None]:
             description=criterion.awaited,
             check=check,
             interval=SAFETY_SECONDS,
-            timeout=RECONCILE_SECONDS,
+            timeout=world.cluster.release_seconds,
             stable=criterion.stable,
             grace=handover.GRACE_SECONDS,
             expires=expiry(world),
             watch=watched.watch,
         )
 
-    return Step(name=criterion.name, title=criterion.title, probe=probe, gate=gate, needs=NEEDS, foresee=awaited)
+    return Step(
+        name=criterion.name, title=criterion.title, probe=probe, gate=gate, needs=NEEDS, foresee=awaited,
+        reads=(FILES.name, API.name, COMMIT.name),
+    )  # fmt: skip
 
 
 def expiry(world: World) -> ExitCode:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import ExitCode, InputError, Problem
 from bootstrap.host.files import write_atomically
 from bootstrap.host.secret import Redactor
+from bootstrap.host.streams import write_data
 from bootstrap.host.toolbox import Toolbox
 from inventory.editing import confirmed
 from inventory.facts import DISCOVERABLE
@@ -71,7 +71,7 @@ def propose(root: Path, cluster: Cluster, talosctl: Talosctl, *, write: bool) ->
     facts = {name: proposal.facts for name, proposal in proposals.items() if proposal.facts}
     changed = _changes(root, cluster, facts)
     for path, text in changed.items():
-        sys.stdout.writelines(_difference(path.read_text(), text, str(path.relative_to(root))))
+        write_data("".join(_difference(path.read_text(), text, str(path.relative_to(root)))))
         if write:
             write_atomically(path, text.encode(), mode=path.stat().st_mode & 0o777)
     if changed and not write:

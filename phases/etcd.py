@@ -69,6 +69,7 @@ def step(world: World) -> Step[str, None]:
         actions=partial(_actions, world),
         gate=partial(_gate, world),
         needs=(SECRETS.name, INSTALL.name),
+        reads=(SECRETS.name,),
         inputs=sources.inventory(world.cluster),
     )
 

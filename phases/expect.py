@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.files import write_atomically
 from bootstrap.host.secret import Redactor
+from bootstrap.host.streams import write_data
 from gitops.build import Kustomize
+from gitops.loader import load as load_tree
 from gitops.releases import write_core
-from gitops.tree import load as load_tree
 from kube.crd_audit import renewed, served_versions
 from kube.crds import extract
 from phases.charts import helmfile
@@ -43,4 +43,4 @@ def expect(request: Request) -> None:
         found = extract(helmfile(apart, apart.state / "core", HELMFILE, kubeconfig=None), world.programs["yq"])
     text = renewed(expected(world.root), found, cluster=cluster, source=EXPECTED)
     write_atomically(world.root / EXPECTED, text.encode())
-    sys.stdout.write(f"{EXPECTED}: {len(served_versions(found))} definitions of {cluster}\n")
+    write_data(f"{EXPECTED}: {len(served_versions(found))} definitions of {cluster}\n")

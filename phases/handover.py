@@ -34,6 +34,7 @@ def phase(world: World) -> Phase:
                 probe=partial(_manifests, world),
                 foresee=lambda _: Foreseen(None, None, known_after=LAST.name, done=True),
                 needs=criteria.NEEDS,
+                reads=(FILES.name, API.name),
                 inputs=sources.tree(world.cluster),
             ),
             *adoption.steps(world),

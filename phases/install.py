@@ -55,6 +55,7 @@ def step(world: World) -> Step[Left, None]:
         actions=partial(_actions, world),
         gate=partial(_gate, world),
         needs=(SECRETS.name, RENDER.name, MACHINES.name),
+        reads=(SECRETS.name, RENDER.name),
         inputs=sources.machines(world.cluster),
     )
 

@@ -36,6 +36,7 @@ def step(world: World) -> Step[None, None]:
         foresee=lambda _: Foreseen(None, None, known_after=INSTALL.name),
         gate=partial(_gate, world),
         needs=(SECRETS.name, RENDER.name, INSTALL.name),
+        reads=(SECRETS.name, RENDER.name),
         inputs=sources.machines(world.cluster),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from bootstrap.engine.run import Settings
 from bootstrap.engine.selection import select
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.secret import Redactor
+from bootstrap.host.streams import write_data
 from bootstrap.views.failure import failure_lines
 from bootstrap.views.github import annotate, append_summary, is_github
 from bootstrap.views.plan import as_json, as_markdown, as_text
@@ -47,13 +47,15 @@ def show(request: Request, *, live: bool) -> ExitCode:
         InputError: a program is missing, or a name is unknown.
     """
     plan = look_ahead(request, live=live)
-    sys.stdout.write(as_json(plan) if request.output == "json" else as_text(plan))
-    for failure in plan.failures:
-        sys.stderr.write("".join(f"{line}\n" for line in failure_lines(failure)))
-    if is_github(os.environ):
-        sys.stderr.write("".join(f"{line}\n" for line in annotate(plan.failures)))
+    write_data(as_json(plan) if request.output == "json" else as_text(plan))
+    lines = [line for failure in plan.failures for line in failure_lines(failure)]
+    for line in [*lines, *(annotate(plan.failures) if is_github(os.environ) else ())]:
+        print_line(line)
     if summary := os.environ.get(SUMMARY):
-        append_summary(Path(summary), as_markdown(plan))
+        try:
+            append_summary(Path(summary), as_markdown(plan))
+        except OSError as error:
+            print_line(f"the summary {summary} cannot be written: {error.strerror}")
     return plan.exit_code
 
 

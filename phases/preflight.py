@@ -12,14 +12,13 @@ from bootstrap.engine import Conflict, Context, Done, Foreseen, Found, Observati
 from bootstrap.engine.retry import SECRET
 from bootstrap.engine.step import Gate
 from bootstrap.host import yaml_io
-from bootstrap.host.commands import Command
-from bootstrap.host.errors import Problem
+from bootstrap.host.commands import Command, CommandError
+from bootstrap.host.errors import ExitCode, Problem
 from bootstrap.host.objects import mapping, text
 from bootstrap.host.secret import Secret
 from gitops.build import Kustomize
+from gitops.loader import load as load_tree
 from gitops.releases import releases
-from gitops.tree import Tree
-from gitops.tree import load as load_tree
 from inventory.facts import unconfirmed
 from inventory.secrets import providers, resolve_all
 from phases import charts, foresight, hardware, machines, sources
@@ -35,6 +34,7 @@ from talos.probe import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gitops.tree import Tree
     from talos.bundle import Bundle
 
 # Half the year for which talosctl makes its certificates.
@@ -192,10 +192,16 @@ def _talosconfig(world: World, bundle: Bundle) -> Secret:
 def _commit(world: World, _ctx: Context) -> Found[None, str]:
     if world.commit:
         return Done(f"the worktree's own commit {world.commit[:12]}, served by the lab", world.commit)
-    git = world.programs["git"]
+    git = world.programs.get("git")
+    if git is None:
+        return Conflict("git is not there, which knows the commit", remedy="apt-get install git")
 
     def ask(*arguments: str) -> str:
-        return world.runner.run(Command(git, ("-C", str(world.root), *arguments), timeout=GIT_SECONDS)).text
+        try:
+            return world.runner.run(Command(git, ("-C", str(world.root), *arguments), timeout=GIT_SECONDS)).text
+        except CommandError as error:
+            error.exit_code = ExitCode.INVALID  # nothing was changed, and nothing is to be before this is known
+            raise
 
     dirty = ask("status", "--porcelain", "--", *DATA_FOLDERS).splitlines()
     if dirty:

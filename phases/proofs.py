@@ -19,7 +19,7 @@ from bootstrap.host.files import write_atomically
 from phases.refs import API, FILES, core_releases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bootstrap.engine import Context, Found
@@ -81,6 +81,7 @@ def proving_step(world: World, one: Proving) -> Step[str, None]:
         actions=partial(_actions, world, one),
         foresee=partial(_foreseen, one),
         needs=(FILES.name, API.name, *(release.name for release in one.releases), *one.needs),
+        reads=(FILES.name, API.name),
         after=one.after,
         inputs=one.inputs,
     )
@@ -96,6 +97,16 @@ def forget(world: World, release: str) -> None:
 def kind_of(world: World, releases: Iterable[CoreRelease]) -> ProofKind:
     """How strong a proof about releases is at best: a stand-in among them makes it one."""
     return ProofKind.STAND_IN if any(one.name in world.stand_ins for one in releases) else ProofKind.PROVEN
+
+
+def as_kept(proofs: Iterable[Proof]) -> list[dict[str, str]]:
+    """Proofs as they are kept in JSON."""
+    return [{"criterion": each.criterion, "evidence": each.evidence, "kind": each.kind} for each in proofs]
+
+
+def from_kept(kept: Iterable[Mapping[str, str]]) -> tuple[Proof, ...]:
+    """The inverse of `as_kept`."""
+    return tuple(Proof(each["criterion"], each["evidence"], ProofKind(each["kind"])) for each in kept)
 
 
 def proofs_folder(world: World) -> Path:
@@ -148,7 +159,7 @@ def _actions(world: World, one: Proving, _ctx: Context, reason: str) -> Sequence
             "releases": [release.name for release in one.releases],
             "run": world.run,
             "time": time.time(),
-            "proofs": [{"criterion": each.criterion, "evidence": each.evidence, "kind": each.kind} for each in proofs],
+            "proofs": as_kept(proofs),
         }
         write_atomically(path, json.dumps(content, indent=1).encode(), mode=0o600)
 
@@ -169,9 +180,7 @@ def _read(world: World, one: Proving, identity: str) -> _Kept | None:
     content = _content(_file(world, one))
     if content.get("cluster") != identity:
         return None
-    proofs = tuple(
-        Proof(each["criterion"], each["evidence"], ProofKind(each["kind"])) for each in content.get("proofs", ())
-    )
+    proofs = from_kept(content.get("proofs", ()))
     return _Kept(content["run"], max(0, int(time.time() - content["time"])), proofs)
 
 

@@ -44,7 +44,7 @@ class Layer(StrEnum):
     """What can be broken."""
 
     CNI = "the pod network (CNI)"
-    SERVICES = "the service routes"
+    SERVICES = "the route to services"
     DNS_INSIDE = "DNS inside the cluster"
     DNS_OUTSIDE = "DNS outside the cluster"
     EGRESS = "the way out of the cluster"

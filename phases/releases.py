@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Action, Conflict, Context, Done, Foreseen, Found, KillSafety, Observation, Skip, Step, ToDo
-from bootstrap.engine.proof import Proof, ProofKind
+from bootstrap.engine.proof import Proof
 from bootstrap.engine.step import Gate
 from bootstrap.host.commands import CommandError
 from bootstrap.host.objects import flag
@@ -22,8 +22,8 @@ from kube.release_states import Treatment, rule
 from kube.rollout import both, daemon_set_ready, deployment_ready, nodes_ready
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import pending, sources
-from phases.charts import helmfile
-from phases.proofs import forget
+from phases.charts import helmfile, pulled_core
+from phases.proofs import forget, kind_of
 from phases.refs import (
     API,
     CORE_FOLDER,
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from kube.watching import Source
     from phases.world import World
 
-# Seconds; images of 80 to 120 MB are pulled and started, two at a time, and an emulated machine on a busy host was seen
-# to take seven minutes for those of Flux. On hardware the phase's own deadline ends a wait that comes to nothing.
-RELEASE_SECONDS: Final = 600.0
 # The guards too, where the phase that has them is left out: what they refuse breaks a cluster.
 _COMMON: Final = (FILES.name, CORE_FOLDER.name, GUARDS.name, API.name, NODES.name, RESOURCES.name, DEFINITIONS.name)
 # Why a release that only other clusters have is not looked for.
@@ -88,6 +85,7 @@ def step(world: World, one: Core, *, needs: tuple[str, ...] = (), after: tuple[s
         gate=partial(_gate, world, one),
         foresee=partial(_foreseen, one),
         needs=(*_COMMON, *one.needs, *needs),
+        reads=(FILES.name, API.name),
         after=after,
         inputs=(*sources.HELMFILES, *sources.tree(world.cluster)),
     )
@@ -178,7 +176,8 @@ def _actions(world: World, one: Core, _ctx: Context, facts: Facts) -> Sequence[A
         return []
 
     def sync(ctx: Context) -> None:
-        folder, kubeconfig = ctx.value(CORE_FOLDER), ctx.value(API).kubeconfig
+        folder = pulled_core(world, ctx.value(FILES), ctx.value(CORE_FOLDER), one.name)
+        kubeconfig = ctx.value(API).kubeconfig
         # Another attempt finds what the helm of the last one left.
         pending.free(world, one, ctx)
         with ctx.outside("request"):
@@ -245,7 +244,7 @@ def _gate(world: World, one: Core, ctx: Context) -> Gate[None]:
     return Gate(
         description=f"{one.name} to be ready",
         check=check,
-        timeout=RELEASE_SECONDS,
+        timeout=world.cluster.release_seconds,
         interval=SAFETY_SECONDS,
         grace=handover.GRACE_SECONDS,
         watch=watched.watch,
@@ -274,5 +273,4 @@ def _look(world: World, one: Core, api: Reading, ctx: Context) -> Look:
 
 
 def _proofs(world: World, one: Core, seen: str) -> tuple[Proof, ...]:
-    kind = ProofKind.STAND_IN if one.name in world.stand_ins else ProofKind.PROVEN
-    return (Proof(f"{one.name} is ready", seen, kind),)
+    return (Proof(f"{one.name} is ready", seen, kind_of(world, (one,))),)

@@ -28,7 +28,7 @@ def load_resources(root: Path) -> list[Object]:
     """The objects of the file, references unresolved.
 
     Raises:
-        InputError: not YAML, an object without kind or name, or a Secret that holds something else than references.
+        InputError: not YAML, no object, one without kind or name, or a Secret that holds anything but references.
     """
     found: list[Object] = []
     problems: list[Problem] = []
@@ -41,6 +41,8 @@ def load_resources(root: Path) -> list[Object]:
         found.append(document)
         if text(document, "kind") == "Secret":
             problems += _plain_values(root, document)
+    if not found and not problems:
+        problems.append(Problem("it holds no object; core releases want their namespaces", RESOURCES))
     if problems:
         raise InputError(f"{RESOURCES} is not usable", tuple(problems))
     return found

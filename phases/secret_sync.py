@@ -10,33 +10,30 @@ import base64
 import binascii
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Observation, StepRef
-from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.step import Gate
 from bootstrap.host.errors import FirstlightError
 from bootstrap.host.objects import mapping, name_of, text
 from bootstrap.host.secret import Secret
 from kube.cluster import SECRET, KindRef, ObjectRef, reference
 from kube.conditions import ready
-from kube.webhooks import Webhook, converted_by_webhook
 from phases import sources
-from phases.admission import await_webhook, unproven
-from phases.belongings import Belongings
-from phases.proofs import Proving, kind_of, proving_step
-from phases.refs import API, CORE_RELEASES, EXTRACT, SECRETS
+from phases.operators import Operator, Trial, prove
+from phases.proofs import Proving
+from phases.refs import CORE_RELEASES, EXTRACT, SECRETS
 from phases.resources import NAMED, load_resources
 
 if TYPE_CHECKING:
-    from bootstrap.engine import Context, Step
+    from bootstrap.engine import Context
     from bootstrap.host.objects import Object
-    from kube.cluster import Reading
+    from kube.cluster import Cluster, Reading
     from phases.world import World
 
 SECRET_SYNC: Final[StepRef[None]] = StepRef("secret-sync")
 EXTERNAL_SECRETS: Final = next(one for one in CORE_RELEASES if one.name == "external-secrets")
-GROUP: Final = "external-secrets.io"
 SECRET_STORE: Final[KindRef] = ("external-secrets.io/v1", "SecretStore")
 EXTERNAL_SECRET: Final[KindRef] = ("external-secrets.io/v1", "ExternalSecret")
 # The purpose under which inventory and bootstrap/resources.yaml name the token.
@@ -44,7 +41,16 @@ TOKEN: Final = "connect-token"  # noqa: S105 # a name, not the token
 # Seconds; Connect answers at once, the controller tries a store again after some seconds and ever later.
 SYNCED_SECONDS: Final = 120.0
 _KEY: Final = "value"
-_SYNCS: Final = "external-secrets syncs a value from 1Password Connect"
+_ASKS_NOTHING: Final[Object] = {"secretStoreRef": {"kind": SECRET_STORE[1], "name": "firstlight-dry-run"}}
+OPERATOR: Final = Operator(
+    release=EXTERNAL_SECRETS,
+    group="external-secrets.io",
+    does="external-secrets syncs a value from 1Password Connect",
+    # An ExternalSecret that asks for nothing fits its definition.
+    judged=EXTERNAL_SECRET,
+    accepted={**_ASKS_NOTHING, "data": [{"secretKey": _KEY, "remoteRef": {"key": "x"}}]},
+    refused=_ASKS_NOTHING,
+)
 
 
 @dataclass(frozen=True)
@@ -68,59 +74,46 @@ class Source:
     key: str
 
 
-def step(world: World) -> Step[str, None]:
-    """The step `secret-sync`; skipped where the tree has no External Secrets."""
-    return proving_step(world, proving(world))
-
-
 def proving(world: World) -> Proving:
-    """The proof of External Secrets."""
+    """The proof of External Secrets, the step `secret-sync`."""
     return Proving(
         name=SECRET_SYNC.name,
         title="Prove that secrets come out of 1Password",
         description="sync one value from 1Password Connect by a test SecretStore and remove it",
         releases=(EXTERNAL_SECRETS,),
-        prove=lambda ctx: _prove(world, ctx),
+        prove=lambda ctx: prove(world, ctx, OPERATOR, lambda: _trial(world)),
         needs=(EXTRACT.name, SECRETS.name),
         inputs=sources.RESOURCES,
     )
 
 
-def _prove(world: World, ctx: Context) -> tuple[Proof, ...]:
-    api, kind = ctx.value(API).api, kind_of(world, (EXTERNAL_SECRETS,))
-    if left_out := unproven(world, api, EXTERNAL_SECRETS, GROUP, _SYNCS):
-        return left_out
-    answers = await_webhook(ctx, api, EXTERNAL_SECRETS, webhook(ctx.value(EXTRACT)), kind)
+def _trial(world: World) -> Trial | str:
+    """What External Secrets is asked for; a text when it cannot get at it, which says why.
+
+    Raises:
+        InputError: `bootstrap/resources.yaml` is not usable.
+    """
     source = source_of(world)
     if isinstance(source, str):
-        return answers, Proof(_SYNCS, source, ProofKind.UNPROVEN)
+        return source
     # The store may read a Secret of its own namespace only, so both are made where the token is.
-    belongings = Belongings(api, SECRET_SYNC.name, (EXTERNAL_SECRET, SECRET, SECRET_STORE), source.token.namespace)
-    store, wanted = objects(source, f"firstlight-secret-sync-{secrets.token_hex(4)}", belongings.labels)
-    with belongings.borrowed(ctx):
-        # One that is made while its store is not ready may stay empty (external-secrets#2035).
-        for item in (store, wanted):
-            with ctx.outside("request"):
-                api.apply([item])
-            _await_ready(ctx, api, reference(item))
+    kinds = (EXTERNAL_SECRET, SECRET, SECRET_STORE)
+    return Trial(SECRET_SYNC.name, kinds, partial(_sync, source), source.token.namespace)
+
+
+def _sync(source: Source, ctx: Context, api: Cluster, name: str, labels: Object) -> str:
+    """Let the value be synced, and see that it is the one that our own provider reads."""
+    store, wanted = objects(source, name, labels)
+    # One that is made while its store is not ready may stay empty (external-secrets#2035).
+    for item in (store, wanted):
         with ctx.outside("request"):
-            synced = _value(api, wanted)
+            api.apply([item])
+        _await_ready(ctx, api, reference(item))
+    with ctx.outside("request"):
+        synced = _value(api, wanted)
     _refuse_other(ctx.value(SECRETS).named[TOKEN], synced)
-    seen = f"op://{source.vault}/{source.item}/{source.field} came through {source.host} as our own provider reads it"
-    return answers, Proof(_SYNCS, f"{seen}, by keyed digest; all of it is gone again", kind)
-
-
-def webhook(definitions: tuple[Object, ...]) -> Webhook:
-    """The webhook: an ExternalSecret that asks for nothing fits its definition, and only the webhook refuses it."""
-    name: Object = {"name": "firstlight-dry-run", "namespace": EXTERNAL_SECRETS.namespace}
-    item: Object = {"apiVersion": EXTERNAL_SECRET[0], "kind": EXTERNAL_SECRET[1], "metadata": name}
-    store: Object = {"kind": SECRET_STORE[1], "name": "firstlight-dry-run"}
-    return Webhook(
-        GROUP,
-        accepted={**item, "spec": {"secretStoreRef": store, "data": [{"secretKey": _KEY, "remoteRef": {"key": "x"}}]}},
-        refused={**item, "spec": {"secretStoreRef": store}},
-        converted=converted_by_webhook(definitions, GROUP),
-    )
+    where = f"op://{source.vault}/{source.item}/{source.field}"
+    return f"{where} came through {source.host} as our own provider reads it, by keyed digest"
 
 
 def source_of(world: World) -> Source | str:

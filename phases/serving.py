@@ -53,6 +53,7 @@ def step(world: World) -> Step[tuple[str, ...], None]:
         foresee=partial(_foreseen, world),
         actions=partial(_actions, world),
         needs=(RENDER.name, API.name, NODES.name),
+        reads=(RENDER.name, API.name),
         inputs=sources.machines(world.cluster),
     )
 

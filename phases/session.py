@@ -275,6 +275,7 @@ def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs
         rotate=request.rotate,
         prove=request.prove,
         is_verdict=tuple(request.only) == ("handover",),
+        cache=request.cache,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from bootstrap.engine.inputs import read_inputs
 from bootstrap.engine.journal_contents import read
 from bootstrap.engine.lock import read_owner
+from bootstrap.host.streams import write_data
 from bootstrap.views.status import Status, as_json, as_text, phases_of
 from phases.session import journal_path, outline
 
@@ -22,7 +22,7 @@ def show(request: Request) -> None:
         InputError: the journal cannot be read, or is damaged or another cluster's.
     """
     status = look(request)
-    sys.stdout.write(as_json(status) if request.output == "json" else as_text(status))
+    write_data(as_json(status) if request.output == "json" else as_text(status))
 
 
 def look(request: Request) -> Status:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.engine import Context, Done, Foreseen, Found, Observation, Phase, Step, ToDo
 from bootstrap.engine.step import Gate
 from bootstrap.host.objects import name_of
+from bootstrap.host.secret import Secret
 from inventory.model import Role
 from kube.cluster import NODE
 from kube.watching import SAFETY_SECONDS, Watched
-from phases import controlplane, etcd, install, machines, network, serving, sources
+from phases import controlplane, endpoint, etcd, install, machines, network, serving, sources
 from phases.refs import API, NODES, RENDER, SECRETS
 from talos.machineconfig import render_all
+from talos.preview import Previews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bootstrap.host.secret import Secret
     from kube.cluster import Reading
     from phases.world import World
 
@@ -40,6 +41,7 @@ def phase(world: World) -> Phase:
                 name=RENDER.name,
                 title="Render and validate machine configurations",
                 probe=partial(_render, world),
+                foresee=partial(_render_foreseen, world),
                 needs=(SECRETS.name,),
                 early=True,
                 inputs=sources.machines(world.cluster),
@@ -48,6 +50,7 @@ def phase(world: World) -> Phase:
             network.step(world),
             etcd.step(world),
             controlplane.step(world),
+            endpoint.step(world),
             Step(
                 name=NODES.name,
                 title="Find every node registered",
@@ -65,9 +68,26 @@ def phase(world: World) -> Phase:
 def _render(world: World, ctx: Context) -> Found[None, Mapping[str, Secret]]:
     bundle = ctx.value(SECRETS).bundle.secret
     configs = render_all(world.talosctl, world.cluster, bundle, root=world.root, overlays=world.overlays)
+    return Done(_rendered(world, ctx, len(configs)), configs)
+
+
+def _render_foreseen(world: World, ctx: Context) -> Foreseen[None, Mapping[str, Secret]]:
+    """As previews, which are kept: what secrets would be filled in decides nothing."""
+    if world.cache is None:
+        bundle = ctx.value(SECRETS).bundle.secret
+        configs = render_all(world.talosctl, world.cluster, bundle, root=world.root, overlays=world.overlays)
+    else:
+        program, folder = world.programs["talosctl"], world.cache / "configurations"
+        previews = Previews(program, world.talosctl, world.cluster, world.root, folder, world.overlays)
+        shown = previews.show(machines.present(world.cluster))
+        configs = {name: Secret(text, f"the machine configuration of {name}") for name, text in shown.items()}
+    return Foreseen(None, configs, done=True, summary=_rendered(world, ctx, len(configs)))
+
+
+def _rendered(world: World, ctx: Context, count: int) -> str:
     for overlay in world.overlays:
         ctx.note(f"over the cluster's own files: {overlay}")
-    return Done(f"{len(configs)} valid for metal, warnings taken as errors", configs)
+    return f"{count} valid for metal, warnings taken as errors"
 
 
 def _nodes_probe(world: World, ctx: Context) -> Found[None, tuple[str, ...]]:

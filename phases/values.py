@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from bootstrap.host import yaml_io
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.secret import Redactor
+from bootstrap.host.streams import write_data
 from bootstrap.host.toolbox import Toolbox
 from gitops.build import Kustomize
+from gitops.loader import load
 from gitops.releases import core_releases, core_values
-from gitops.tree import load
 from phases.session import print_line
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def print_values(root: Path, cache: Path, cluster: str, release: str) -> None:
     Raises:
         InputError: the tree is not usable or has no such release.
     """
-    sys.stdout.write(yaml_io.dump(core_values(_tree(root, cache, cluster), release)))
+    write_data(yaml_io.dump(core_values(_tree(root, cache, cluster), release)))
 
 
 def print_releases(root: Path, cache: Path, cluster: str) -> None:
@@ -36,7 +36,7 @@ def print_releases(root: Path, cache: Path, cluster: str) -> None:
     Raises:
         InputError: the tree is not usable.
     """
-    sys.stdout.write(yaml_io.dump(core_releases(_tree(root, cache, cluster))))
+    write_data(yaml_io.dump(core_releases(_tree(root, cache, cluster))))
 
 
 def _tree(root: Path, cache: Path, cluster: str) -> Tree:

@@ -57,6 +57,7 @@ class World:
         prove: whether proofs that must write are given again.
         run: tells what this run proved from what another one did.
         is_verdict: whether only the hand-over is judged, which then holds or does not: exit 0 or 1.
+        cache: what is kept for all clusters and runs; None keeps nothing.
     """
 
     root: Path
@@ -78,6 +79,7 @@ class World:
     prove: bool = False
     run: str = field(default_factory=partial(token_hex, 8))
     is_verdict: bool = False
+    cache: Path | None = None
 
     @property
     def kubeconfig(self) -> Path:

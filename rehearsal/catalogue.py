@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host.errors import ExitCode, InputError
+from bootstrap.host.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,8 +132,8 @@ def find(name: str) -> Fault:
         InputError: there is none; names the nearest.
     """
     if name not in FAULTS:
-        nearest = difflib.get_close_matches(name, FAULTS, n=3) or FAULTS
-        raise InputError(f"there is no fault {name!r}", cause=f"nearest: {', '.join(nearest)}")
+        cause = nearest(name, FAULTS)
+        raise InputError(f'there is no fault "{name}"', cause=cause, remedy="./invoke rehearse --list-faults")
     return FAULTS[name]
 
 

@@ -19,11 +19,13 @@ from bootstrap.host.errors import FirstlightError, InputError, Problem
 from bootstrap.host.files import write_atomically
 from bootstrap.host.objects import Object, mapping, objects, text
 from bootstrap.host.yaml_io import load_file
+from rehearsal.given_charts import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bootstrap.host.commands import CommandRunner
+    from rehearsal.given_charts import Choice
 
 # What each chart folder says about its publication; .helmignore keeps it out of the package.
 RECIPE: Final = "lab.yaml"
@@ -64,6 +66,8 @@ def package(
     helm: Path,
     runner: CommandRunner,
     module_folder: Callable[[str, str], Path],
+    *,
+    given: Path | None = None,
 ) -> list[PackagedChart]:
     """Package every chart of a folder; the same content gives the same bytes.
 
@@ -74,31 +78,39 @@ def package(
         runner: starts it.
         module_folder: the folder of a Go module, by its path and version, for the files that a chart takes from
             the program it stands for.
+        given: folder of charts that are published in place of those of the same name; None for none.
 
     Returns:
         The packages in the order of their names.
 
     Raises:
-        InputError: a chart without name, version or repository; all of them at once.
+        InputError: a chart without name, version or repository, or one that was given cannot be published; all of
+            them at once.
         FirstlightError: a module has none of the files that a chart takes.
         CommandError: helm refused a chart.
     """
     recipes = _read_recipes(charts)
+    chosen = choose(_versions(recipes), given).given
     destination.mkdir(parents=True, exist_ok=True)
     packages = []
     for folder, recipe in recipes:
-        with tempfile.TemporaryDirectory(prefix="firstlight-chart-") as scratch:
-            staged = Path(scratch) / recipe.name
-            shutil.copytree(folder, staged)
-            for entry in recipe.files:
-                _add_module_files(entry, staged, module_folder)
-            arguments = ("package", str(staged), "--destination", scratch)
-            runner.run(Command(helm, arguments, timeout=PACKAGE_SECONDS))
-            archive = Path(scratch) / f"{recipe.name}-{recipe.version}.tgz"
-            target = destination / archive.name
-            write_atomically(target, without_times(archive.read_bytes()))
-            # `helm push` makes the file's time part of the manifest, and so of the digest.
-            os.utime(target, (MODIFIED, MODIFIED))
+        target = destination / f"{recipe.name}-{recipe.version}.tgz"
+        one = chosen.get(recipe.name)
+        if one and one.path.is_file():
+            # As its publisher made it, to the byte.
+            content = one.path.read_bytes()
+        else:
+            with tempfile.TemporaryDirectory(prefix="firstlight-chart-") as scratch:
+                staged = Path(scratch) / recipe.name
+                shutil.copytree(one.path if one else folder, staged)
+                for entry in () if one else recipe.files:
+                    _add_module_files(entry, staged, module_folder)
+                arguments = ("package", str(staged), "--destination", scratch)
+                runner.run(Command(helm, arguments, timeout=PACKAGE_SECONDS))
+                content = without_times((Path(scratch) / target.name).read_bytes())
+        write_atomically(target, content)
+        # `helm push` makes the file's time part of the manifest, and so of the digest.
+        os.utime(target, (MODIFIED, MODIFIED))
         packages.append(PackagedChart(recipe.name, recipe.version, target, recipe.repository))
     return packages
 
@@ -114,6 +126,15 @@ class ChartNeeds:
 
     hosts: tuple[str, ...]
     modules: tuple[str, ...]
+
+
+def choice(charts: Path, given: Path | None) -> Choice:
+    """Which of the charts of a folder are published, and which that were given in their place.
+
+    Raises:
+        InputError: as `chart_needs` and `rehearsal.given_charts.choose`.
+    """
+    return choose(_versions(_read_recipes(charts)), given)
 
 
 def chart_needs(charts: Path) -> ChartNeeds:
@@ -174,6 +195,10 @@ def _read_recipes(charts: Path) -> list[tuple[Path, _Recipe]]:
     if problems:
         raise InputError("the lab's charts cannot be packaged", tuple(problems))
     return found
+
+
+def _versions(recipes: Iterable[tuple[Path, _Recipe]]) -> dict[str, str]:
+    return {recipe.name: recipe.version for _, recipe in recipes}
 
 
 def _document(path: Path) -> Object:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 
 def bring_up(
-    root: Path, cache: Path, cluster: Cluster, runner: ShCommandRunner, report: Callable[[str], None]
-) -> tuple[Lab, LabSettings]:
+    root: Path, cache: Path, cluster: Cluster, runner: ShCommandRunner, report: Callable[[str], None],
+    *, charts: Path | None = None,
+) -> tuple[Lab, LabSettings]:  # fmt: skip
     """Have the lab of a cluster running, whatever that takes: packages, programs, image, machines.
 
     Args:
@@ -42,6 +43,7 @@ def bring_up(
         cluster: a cluster of the inventory.
         runner: runs programs.
         report: told what is being done.
+        charts: folder of charts in place of the lab's own; None for none.
 
     Raises:
         InputError: something is missing or forbidden, all of it at once; nothing was started.
@@ -63,7 +65,7 @@ def bring_up(
     pinned = Toolbox(root, cache, runner, report, search_path).ensure(names_for(*uses_of(cluster)))
     go = find_go(runner, environment, search_path, cache)
     programs = {**host, **pinned, **({"go": go.program} if go else {})}
-    workshop = Workshop(root, runner, programs, report, environment, this_host(os.environ))
+    workshop = Workshop(root, runner, programs, report, environment, this_host(os.environ), charts=charts)
     with lab.starting(report):
         settings = prepare(lab, cluster, workshop)
         lab.up(settings, runner, report)

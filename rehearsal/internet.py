@@ -86,7 +86,8 @@ class Internet:
             bare = settings.folder / "git" / f"{settings.git_path}.git"
             commit = commit_worktree(settings.root, bare, settings.git_ref, settings.programs["git"], self._runner)
             # To package and push them takes helm two seconds, and they hardly ever change.
-            sources = sources_digest(settings.root / "lab" / "charts")
+            folders = (settings.root / "lab" / "charts", *([settings.charts] if settings.charts else []))
+            sources = " ".join(map(sources_digest, folders))
             if sources not in self._charts:
                 self._charts = {sources: self._publish_charts()}
             charts = self._charts[sources]
@@ -170,6 +171,7 @@ class Internet:
             helm,
             self._runner,
             lambda module, version: Path(modules[f"{module}@{version}"]),
+            given=settings.charts,
         )
         environment = {
             "SSL_CERT_FILE": str(settings.trust),

@@ -126,6 +126,10 @@ class Lab:
                     "machines, image or programs changed since it was started", remedy="./invoke lab.down"
                 )
                 raise InputError("the running lab is not what the files describe", (problem,))
+            if settings.charts and owner.get("charts") != str(settings.charts):
+                text = f"it publishes those of {owner.get('charts', 'lab/charts alone')}, not of {settings.charts}"
+                problem = Problem(text, remedy="./invoke lab.down")
+                raise InputError("the running lab has other charts", (problem,))
             self._await_ready(report, lambda: bool(self.owner()))
             self._refuse_trouble()
             return False
@@ -222,6 +226,7 @@ class Lab:
         owner = {
             "root": str(settings.root), "cluster": settings.cluster, "inputs": settings.inputs,
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            **({"charts": str(settings.charts)} if settings.charts else {}),
             **({"rehearsal": "REHEARSAL, the real cluster is not asked"} if settings.rehearsal else {}),
         }  # fmt: skip
         self._lock.write_text(json.dumps(owner))

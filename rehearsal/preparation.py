@@ -14,7 +14,7 @@ from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.programs import Use
 from inventory.model import VirtualMachine
 from rehearsal.certificates import ensure_authority
-from rehearsal.charts import chart_needs
+from rehearsal.charts import chart_needs, choice
 from rehearsal.emulator import TRANSLATIONS, EmulatorChoice
 from rehearsal.image import ImageBuilder
 from rehearsal.machine import Machine, template_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bootstrap.host.commands import CommandRunner
     from inventory.model import Cluster, Node
+    from rehearsal.charts import ChartNeeds
     from rehearsal.emulator import Host
     from rehearsal.lab import Lab
 
@@ -59,6 +60,7 @@ class Workshop:
         environment: what `go` needs to find modules, proxies among it.
         host: what of this machine decides which QEMU runs the machines.
         processors: of the host, those that we may use.
+        charts: folder of charts in place of the lab's own; None for none.
     """
 
     root: Path
@@ -68,6 +70,18 @@ class Workshop:
     environment: Mapping[str, str]
     host: Host
     processors: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    charts: Path | None = None
+
+    def choose_charts(self) -> ChartNeeds:
+        """What publishing the charts takes; says which were given and which are the lab's own.
+
+        Raises:
+            InputError: a chart cannot be published; all of them at once.
+        """
+        folder = self.root / "lab" / "charts"
+        if self.charts:
+            self.report(choice(folder, self.charts).told(self.charts))
+        return chart_needs(folder)
 
 
 def check_resources(cluster: Cluster, cache: Path) -> list[Problem]:
@@ -109,13 +123,13 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         FirstlightError: the image could not be built.
     """
     lab.cache.mkdir(parents=True, exist_ok=True)
+    needs = workshop.choose_charts()
     authority = ensure_authority(lab.cache / "ca")
     builder = ImageBuilder(lab.cache, workshop)
     assets = builder.ensure(authority.certificate)
     images = builder.images(assets, installer=install_image(workshop.root, cluster), uses=uses_of(cluster))
     images_key = builder.images_key(images)
     emulator = EmulatorChoice(lab.cache, workshop).choose(assets.kernel, settled=bool(lab.owner()))
-    needs = chart_needs(workshop.root / "lab" / "charts")
     host, _, path = cluster.git.url.removeprefix("https://").partition("/")
     wiring = read_wiring(workshop.root, cluster)
     settings = LabSettings(
@@ -127,9 +141,11 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         images_key=images_key, authority_certificate=authority.certificate, authority_key=authority.key,
         emulator=emulator, programs=workshop.programs,
         machines=_machines(cluster, workshop.processors if emulator.emulates else None), inputs="",
-        rehearsal=cluster.rehearsal, lacp=wiring.lacp, mtu=wiring.mtu,
+        rehearsal=cluster.rehearsal, lacp=wiring.lacp, mtu=wiring.mtu, charts=workshop.charts,
     )  # fmt: skip
-    settings = replace(settings, inputs=hashlib.sha256(settings.to_json().encode()).hexdigest()[:16])
+    # Charts may be given when it is started; whoever joins it takes them as they are.
+    recognised = replace(settings, charts=None).to_json()
+    settings = replace(settings, inputs=hashlib.sha256(recognised.encode()).hexdigest()[:16])
     if not lab.owner():
         keep(lab.cache, _used(settings))
         _renew(lab.folder)

@@ -43,12 +43,14 @@ class Place:
         cache: the tool's cache folder.
         runner: runs programs.
         report: told what is being done.
+        charts: folder of charts in place of the lab's own; None for none.
     """
 
     root: Path
     cache: Path
     runner: ShCommandRunner
     report: Callable[[str], None]
+    charts: Path | None = None
 
 
 def rehearse(place: Place, cluster: Cluster, command: Sequence[str], *, fault: str, keep: bool) -> int:
@@ -76,7 +78,7 @@ def rehearse(place: Place, cluster: Cluster, command: Sequence[str], *, fault: s
         place.report(
             f"REHEARSAL of {cluster.name} on {len(cluster.nodes)} virtual machines: the real ones are not asked"
         )
-        bring_up(place.root, place.cache, cluster, place.runner, place.report)
+        bring_up(place.root, place.cache, cluster, place.runner, place.report, charts=place.charts)
         _show_overlay(place, cluster, lab)
         accident = Accident(place, cluster, lab, chosen) if chosen else None
         if accident:

@@ -19,6 +19,8 @@ MACHINE: Final = VirtualMachine(memory=4096, cpus=2, disk=120)
 DRIVER: Final = "virtio_net"
 LINKS: Final = ("enp0s2", "enp0s3")
 DISK: Final = "/dev/vda"
+# As the lab's inventory has it, and for the same reason.
+RELEASE_SECONDS: Final = 600.0
 
 
 def rehearsed(cluster: Cluster, nodes: int = 0) -> Cluster:
@@ -38,7 +40,8 @@ def rehearsed(cluster: Cluster, nodes: int = 0) -> Cluster:
         raise InputError(f"{cluster.name} has virtual machines of its own: there is nothing to rehearse", remedy=remedy)
     if not 0 <= nodes <= len(cluster.nodes):
         problem = Problem(f"{cluster.name} has {len(cluster.nodes)} nodes", cluster.source)
-        raise InputError(f"{nodes} of them cannot be rehearsed", (problem,), remedy="give --nodes fewer")
+        remedy = f"give --nodes 1 to {len(cluster.nodes)}, or none for all"
+        raise InputError(f"{nodes} nodes cannot be rehearsed", (problem,), remedy=remedy)
     # Stable: the others keep the order of the file.
     chosen = sorted(cluster.nodes, key=lambda node: node.name != cluster.bootstrap_node)[: nodes or None]
     kept = {node.name for node in chosen}
@@ -49,6 +52,7 @@ def rehearsed(cluster: Cluster, nodes: int = 0) -> Cluster:
         secrets=_secrets(cluster.name),
         nodes=tuple(_node(node) for node in cluster.nodes if node.name in kept),
         unverified=frozenset(),
+        release_seconds=max(RELEASE_SECONDS, cluster.release_seconds),
     )
 
 

@@ -134,6 +134,7 @@ class LabSettings:
         rehearsal: whether the cluster is a real one, with virtual machines in place of its own.
         lacp: whether the machines' bonds want a partner at the switch.
         mtu: bytes of the largest packet between the machines.
+        charts: folder of charts that are published in place of the lab's own; None for none.
     """
 
     cluster: str
@@ -161,6 +162,7 @@ class LabSettings:
     rehearsal: bool = False
     lacp: bool = False
     mtu: int = 1500
+    charts: Path | None = None
 
     @property
     def socket(self) -> Path:
@@ -192,6 +194,7 @@ def from_json(text: str) -> LabSettings:
         raw[name] = Path(raw[name])
     for name in ("time_names", "chart_hosts"):
         raw[name] = tuple(raw[name])
+    raw["charts"] = Path(raw["charts"]) if raw.get("charts") else None
     raw["endpoint"] = (raw["endpoint"][0], raw["endpoint"][1])
     raw["emulator"] = Emulator(**{**raw["emulator"], "program": Path(raw["emulator"]["program"])})
     raw["programs"] = {name: Path(path) for name, path in raw["programs"].items()}

@@ -25,7 +25,6 @@ from bootstrap.host.toolbox import Toolbox
 from bootstrap.host.toolchain import build_environment, find_go
 from rehearsal import namespaces
 from rehearsal.certificates import ensure_authority
-from rehearsal.charts import chart_needs
 from rehearsal.emulator import EMULATION, this_host
 from rehearsal.image import ImageBuilder
 from rehearsal.internet import Internet
@@ -54,7 +53,7 @@ def is_inside() -> bool:
 
 def enter(
     root: Path, cache: Path, cluster: Cluster, runner: ShCommandRunner, report: Callable[[str], None],
-    *, command: Sequence[str],
+    *, command: Sequence[str], charts: Path | None = None,
 ) -> None:  # fmt: skip
     """Replace this process by a command that may serve itself the lab's internet; does not return.
 
@@ -65,6 +64,7 @@ def enter(
         runner: runs programs.
         report: told what is being done.
         command: argv.
+        charts: folder of charts in place of the lab's own; None for none.
 
     Raises:
         InputError: something is missing or forbidden, all of it at once.
@@ -78,7 +78,7 @@ def enter(
     pinned = Toolbox(root, cache, runner, report, search_path).ensure((*names_for(Use.OPERATOR), "registry"))
     go = find_go(runner, environment, search_path, cache)
     programs = {**host, **pinned, **({"go": go.program} if go else {})}
-    workshop = Workshop(root, runner, programs, report, environment, this_host(os.environ))
+    workshop = Workshop(root, runner, programs, report, environment, this_host(os.environ), charts=charts)
     folder = Path(tempfile.mkdtemp(prefix="firstlight-"))
     try:
         prepare(folder, cluster, workshop)
@@ -99,7 +99,7 @@ def prepare(folder: Path, cluster: Cluster, workshop: Workshop) -> LabSettings:
         InputError: a chart cannot be used, or a Go module that it takes files from is not to be had.
     """
     authority = ensure_authority(folder / "ca")
-    needs = chart_needs(workshop.root / "lab" / "charts")
+    needs = workshop.choose_charts()
     host, _, path = cluster.git.url.removeprefix("https://").partition("/")
     nothing = folder / "nothing"
     settings = LabSettings(
@@ -110,7 +110,7 @@ def prepare(folder: Path, cluster: Cluster, workshop: Workshop) -> LabSettings:
         initramfs=nothing, registry_base=folder / "images", images_key="", authority_certificate=authority.certificate,
         authority_key=authority.key, emulator=Emulator(nothing, "0", EMULATION),
         # It packs layers of images, of which there are none.
-        programs={"zstd": nothing, **workshop.programs}, machines=(), inputs="",
+        programs={"zstd": nothing, **workshop.programs}, machines=(), inputs="", charts=workshop.charts,
     )  # fmt: skip
     builder = ImageBuilder(folder, workshop)
     folders = {module: str(builder.module_folder(module)) for module in needs.modules}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bootstrap.host.commands import Command, CommandError, MemoryFile
 from bootstrap.host.secret import Secret
-from talos import resources
+from talos import lookup, resources
 from talos.errors import Kind, TalosError, from_command
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ APPLY_SECONDS: Final = 30.0
 BOOTSTRAP_SECONDS: Final = 20.0
 # The API server's audit log is kept to 100 MB by Talos; this is for one over a slow line.
 READ_SECONDS: Final = 60.0
+# A name server that does not answer is asked twice, 5 s each, and a time server that does not is waited 5 s for.
+LOOKUP_SECONDS: Final = 20.0
 # Rendering or validating a configuration takes 0.1 s and no network.
 OFFLINE_SECONDS: Final = 20.0
 
@@ -256,6 +258,20 @@ class Talosctl:
             return next(resources.times(row) for row in resources.rows(result.text))
         except (StopIteration, ValueError, KeyError):
             raise _unreadable(node, "time", result) from None
+
+    def way_to(self, node: str, talosconfig: Secret, host: str) -> lookup.Way:
+        """What the node makes of a name, in its own network.
+
+        Raises:
+            TalosError: the node does not answer.
+        """
+        try:
+            self._call(node, talosconfig, ("time", f"--check={host}"), LOOKUP_SECONDS)
+        except TalosError as error:
+            if error.kind is not Kind.TIME_SERVER:
+                raise
+            return lookup.read(error.text)
+        return lookup.Way(None, resolves=True, is_there=True, said="it gives the time")
 
     def get(self, node: str, talosconfig: Secret | None, kind: str, *ids: str) -> list[dict[str, Any]]:
         """Resources of a kind, as talosctl prints them in JSON: `metadata` and `spec`.

@@ -143,7 +143,7 @@ def render_valid(
 ) -> Secret:
     """The machine configuration of a node, valid for metal and not yet held against the inventory; see `render`."""
     files = patches(root, cluster, node, overlays)
-    _require(files, root)
+    require_there(files, root)
     words = (*_common(cluster, bundle), *_own(node, schematic.install_image(root, cluster)))
 
     def generate(patches: Sequence[Path]) -> Result:
@@ -228,7 +228,12 @@ def _validate(talosctl: Talosctl, config: Secret, source: str) -> None:
         raise InputError(f"{config.reference} is not valid", problems) from None
 
 
-def _require(files: Sequence[Path], root: Path) -> None:
+def require_there(files: Sequence[Path], root: Path) -> None:
+    """Refuse patches that are missing.
+
+    Raises:
+        InputError: names all of them.
+    """
     missing = tuple(Problem("there is no such file", source_of(file, root)) for file in files if not file.is_file())
     if missing:
         raise InputError("patches of the machine configuration are missing", missing)

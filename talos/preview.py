@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.host import yaml_io
 from bootstrap.host.files import write_atomically
 from bootstrap.host.secret import Secret
+from bootstrap.host.versions import build_of
 from talos import machineconfig, throwaway
 
 if TYPE_CHECKING:
@@ -83,11 +84,12 @@ class Previews:
 
     def _key(self, node: Node) -> str:
         """A digest of everything that a preview follows from."""
-        build = self.program.resolve().stat()
-        parts = [FORM, f"{build.st_ino} {build.st_size} {build.st_mtime_ns}"]
+        parts = [FORM, build_of(self.program)]
         parts += machineconfig.facts(self.cluster, node, self.root)
-        for file in machineconfig.patches(self.root, self.cluster, node, self.overlays):
-            parts.append(file.read_text() if file.is_file() else "")
+        files = machineconfig.patches(self.root, self.cluster, node, self.overlays)
+        machineconfig.require_there(files, self.root)
+        # Takes any bytes: what is no text is for talosctl to refuse.
+        parts += [file.read_text(encoding="latin-1") for file in files]
         digest = hashlib.sha256()
         for part in parts:
             digest.update(f"{len(part)} {part}".encode())

@@ -22,6 +22,7 @@ The modules, from the leaves up:
 - `cancellation`, `interrupts`: why a run stops, and the signals that make it.
 - `lock`: one run a cluster on one machine.
 - `graph`, `selection`: phases as a graph by `needs`; which part of it the operator asked for.
+- `ahead`: probes of steps that an earlier run finished, made before their turn.
 - `pace`, `scene`, `waiting`, `context`: when a gate looks next; what the steps of a run share; the bounded wait;
   the context of one step.
 - `course`, `driver`, `runner`: a step's way through its states; the whole graph in a bounded pool of threads.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bootstrap.engine.context import RunContext
 from bootstrap.engine.events import ActionEnded, ActionRunning, ActionStarted, StepFailed, UnexpectedError
@@ -17,12 +17,12 @@ from bootstrap.host.commands import CommandError
 from bootstrap.host.errors import FirstlightError, InputError, InterruptedRunError, WaitTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from bootstrap.engine.course import Course
     from bootstrap.engine.proof import Proof
     from bootstrap.engine.scene import Scene
-    from bootstrap.engine.step import Found
+    from bootstrap.engine.step import AnyStep, Found
 
 FactsT = TypeVar("FactsT")
 ValueT = TypeVar("ValueT")
@@ -35,6 +35,11 @@ def needed_but_not_selected(path: str, summary: str, resume_command: str) -> Inp
         cause=summary,
         remedy=f"select {path} too, or run all of it: {resume_command}",
     )
+
+
+def is_ours_alone(step: AnyStep, changes: Iterable[Changes]) -> bool:
+    """Whether a step makes nothing but files of our own out of other files, so that it need not be selected."""
+    return step.foresee is None and all(change is Changes.FILES for change in changes)
 
 
 class AbortedError(Exception):
@@ -59,7 +64,7 @@ class Driver:
         """To the end, whatever the step's functions raise.
 
         Args:
-            acting: false when the step was not selected and is only probed for its value.
+            acting: false when the step was not selected and is only there for its value; see `is_ours_alone`.
         """
         try:
             self._drive(self._course.node.step, acting=acting)
@@ -74,13 +79,15 @@ class Driver:
 
     def _drive(self, step: Step[FactsT, ValueT], *, acting: bool) -> None:
         self._course.move(State.PROBING)
-        found = self._probe(step)
+        found = self._seen_ahead() or self._probe(step)
         if isinstance(found, Conflict):
             raise ConflictError(found)
         if isinstance(found, ToDo):
-            if not acting:
+            actions = step.actions(self._context, found.facts)
+            if not acting and not is_ours_alone(step, (action.changes for action in actions)):
                 raise needed_but_not_selected(self._path, found.summary, self._scene.resume_command)
-            self._act(step.actions(self._context, found.facts))
+            acting = True
+            self._act(actions)
             found = self._settle(step)
         self._scene.values[self._path] = found.value
         if isinstance(found, Skip):
@@ -91,6 +98,16 @@ class Driver:
             self._course.move(State.DONE, found.evidence)
         else:
             self._course.move(State.SKIPPED, f"not selected; found done: {found.evidence}")
+
+    def _seen_ahead(self) -> Done[Any] | None:
+        look = self._scene.ahead.take(self._path, self._scene)
+        if look is None:
+            return None
+        for note in look.notes:
+            self._context.note(note)
+        for kind, value in look.identities:
+            self._context.identify(kind, value)
+        return look.found
 
     def _probe(self, step: Step[FactsT, ValueT]) -> Found[FactsT, ValueT]:
         return self._context.retry(lambda: step.probe(self._context), STEP)
@@ -103,6 +120,8 @@ class Driver:
             self._context.refuse_when_late()
             if self._course.state is not State.ACTING:
                 self._course.move(State.ACTING)
+            if action.writes:
+                self._scene.ahead.end()
             self._run_action(action, index, len(actions))
 
     def _run_action(self, action: Action, index: int, count: int) -> None:
@@ -166,6 +185,7 @@ class Driver:
         gate = step.gate(self._context)
         proofs: tuple[Proof, ...] = ()
         if gate is not None:
+            self._scene.ahead.end()
             self._course.move(State.WAITING)
             observation = self._context.wait(gate)
             proofs = observation.proofs

@@ -101,6 +101,8 @@ class Graph:
                 unknown = [name for name in (*step.needs, *step.after) if name not in self._path_of_name]
                 if unknown:
                     raise GraphError(f"step {step.name} needs {', '.join(unknown)}, which is no step")
+                if undeclared := set(step.reads or ()) - set(step.needs):
+                    raise GraphError(f"step {step.name} reads {', '.join(sorted(undeclared))} without needing it")
                 direct[self.path(step.name)] = frozenset(self.path(name) for name in step.needs)
         return direct
 

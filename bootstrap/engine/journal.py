@@ -177,6 +177,10 @@ class Journal:
         }
         self._tell(Kind.RUN_ENDED, holds, durable=True)
 
+    def was_done(self, path: str) -> bool:
+        """Whether a step was done when a run last looked at it; see `Recorder.was_done`."""
+        return path in self.contents.done
+
     def usual_seconds(self, path: str, description: str) -> float | None:
         """What a wait took in earlier runs; see `Recorder.usual_seconds`."""
         return self.contents.usual_seconds(path, self._redact(description))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RUNS_FOR_USUAL: Final = 5
 # From these on a step's probe has looked at what an earlier run left behind.
 _LOOKED_AT: Final = frozenset({State.ACTING, State.WAITING, State.DONE})
+# In these it turned out not to be done, or not to be as it should be.
+_NOT_DONE: Final = frozenset({State.ACTING, State.WAITING, State.FAILED})
 # An action that changes our own files alone commits nobody to the inputs that it follows from.
 _COMMITTING: Final = frozenset({Changes.MACHINES, Changes.CLUSTER})
 
@@ -137,6 +139,7 @@ class Contents:
         begun: the run that began each step which changed machines or cluster and which no run ended well with since.
         unfinished: actions of which only a probe can say what became of them.
         phases: how each phase ended last, by name.
+        done: paths of the steps that were done when a run last looked at them.
     """
 
     cluster: str = ""
@@ -146,6 +149,7 @@ class Contents:
     begun: dict[str, str] = field(default_factory=dict)
     unfinished: tuple[BegunAction, ...] = ()
     phases: dict[str, PhaseSeen] = field(default_factory=dict)
+    done: frozenset[str] = frozenset()
 
     @property
     def last(self) -> Run | None:
@@ -206,6 +210,7 @@ class _Reading:
         self._begun: dict[str, str] = {}
         self._unfinished: dict[tuple[str, int], BegunAction] = {}
         self._phases: dict[str, PhaseSeen] = {}
+        self._done: set[str] = set()
         self._readers = {
             Kind.HEADER: self._header,
             Kind.LIFE: self._new_life,
@@ -231,6 +236,7 @@ class _Reading:
             self._begun,
             tuple(self._unfinished.values()),
             self._phases,
+            frozenset(self._done),
         )
 
     def _header(self, _at: datetime, holds: Mapping[str, Any]) -> None:
@@ -238,7 +244,7 @@ class _Reading:
 
     def _new_life(self, _at: datetime, holds: Mapping[str, Any]) -> None:
         self._life = str(holds["life"])
-        for remembered in (self._identities, self._begun, self._unfinished, self._phases):
+        for remembered in (self._identities, self._begun, self._unfinished, self._phases, self._done):
             remembered.clear()
 
     def _identity(self, _at: datetime, holds: Mapping[str, Any]) -> None:
@@ -272,6 +278,10 @@ class _Reading:
         path, state, seen = holds["step"], State(holds["state"]), self._runs[-1].seen
         before = seen[path].state if path in seen else State.PENDING
         seen[path] = StepSeen(state, before, holds["reason"], holds["seconds"])
+        if state is State.DONE:
+            self._done.add(path)
+        elif state in _NOT_DONE:
+            self._done.discard(path)
         if state in _LOOKED_AT:
             for key in [key for key in self._unfinished if key[0] == path]:
                 del self._unfinished[key]

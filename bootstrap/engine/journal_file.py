@@ -78,6 +78,9 @@ def read(path: Path) -> Kept:
         InputError: it cannot be read, is damaged, is no journal, or was written by a later version.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # A device gives no end, or keeps nothing.
+            raise InputError("the journal cannot be read", cause=f"no regular file: {path}", remedy=_permission(path))
         content = path.read_bytes()
     except FileNotFoundError:
         return Kept()
@@ -167,7 +170,7 @@ def refuse_unwritable(path: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(Problem(error.strerror or str(error), str(place)))
+            problems.append(Problem(error.strerror or str(error), str(place), remedy=_permission(place)))
             continue
         told = f"mode {stat.S_IMODE(found.st_mode):04o}, owner uid {found.st_uid}"
         if found.st_uid != os.geteuid():

@@ -107,8 +107,8 @@ class Plan:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """Why steps are refused, in the order of the list."""
-        return tuple(step.failure for phase in self.phases for step in phase.steps if step.failure)
+        """Why steps are refused, in the order of the list; what refuses several is told once."""
+        return tuple(dict.fromkeys(step.failure for phase in self.phases for step in phase.steps if step.failure))
 
     @property
     def announced(self) -> tuple[Announced, ...]:

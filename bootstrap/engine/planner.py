@@ -13,7 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from bootstrap.engine.context import UndeclaredNeedError
-from bootstrap.engine.driver import needed_but_not_selected
+from bootstrap.engine.driver import is_ours_alone, needed_but_not_selected
 from bootstrap.engine.plan import Outlook, Plan, PlannedAction, PlannedGate, PlannedPhase, PlannedStep
 from bootstrap.engine.step import Conflict, ConflictError, Done, Skip, ToDo
 from bootstrap.engine.verdict import Failure
@@ -123,7 +123,7 @@ class _Planner:
         context = _Context(node, self._graph, self._values, self._note)
         try:
             planned = self._look(node, context)
-            return planned if node.path in self._selection.acting else self._needed(planned)
+            return planned if node.path in self._selection.acting else self._needed(node, planned)
         except FirstlightError as error:
             failure = Failure.of(error, remedy=self._settings.resume_command)
             return self._step(node, Outlook.REFUSED, str(error).splitlines()[0], failure=failure)
@@ -176,8 +176,10 @@ class _Planner:
             action.run(context)
         self._found(node, node.step.probe(context))
 
-    def _needed(self, planned: PlannedStep) -> PlannedStep:
+    def _needed(self, node: Node, planned: PlannedStep) -> PlannedStep:
         """A step that was not selected, but whose value a selected one needs."""
+        if planned.actions and is_ours_alone(node.step, (action.changes for action in planned.actions)):
+            return planned
         if planned.outlook is Outlook.DONE:
             text = f"not selected; found done: {planned.text}" if planned.text else "not selected; found done"
         elif self._live and not planned.known_after:

@@ -78,6 +78,8 @@ class Runner:
         self.phase_began: dict[str, float] = {}
         self.phase_ended: dict[str, float] = {}
         self._running: set[str] = set()
+        # Those of them that only look ahead of their turn; no step waits for them to get a thread.
+        self._looking: set[str] = set()
         self._missed = scene.clock.missed
         self._kill_at: float | None = None
         self._leave_at: float | None = None
@@ -91,6 +93,7 @@ class Runner:
             self._abort_hindered()
             self._move_phases()
             self._start_ready()
+            self._look_ahead()
             if not self._running or self._left_behind():
                 break
             self._take_message()
@@ -163,11 +166,23 @@ class Runner:
 
     def _start_ready(self) -> None:
         for path, course in self._courses.items():
-            if len(self._running) >= self._workers:
+            if len(self._running - self._looking) >= self._workers:
                 return
             if course.state is State.PENDING and path not in self._running and self._ready(path):
                 self._running.add(path)
                 threading.Thread(target=self._work, args=(path,), name=path, daemon=True).start()
+
+    def _look_ahead(self) -> None:
+        ahead, scene = self._scene.ahead, self._scene
+        for path, course in self._courses.items():
+            if len(self._running) >= self._workers or scene.cancellation.stopping.is_set():
+                return
+            if course.state is State.PENDING and path not in self._running:
+                node = self._graph.nodes[path]
+                if ahead.may_begin(node, scene):
+                    self._running.add(path)
+                    self._looking.add(path)
+                    threading.Thread(target=self._look, args=(node,), name=f"{path} ahead", daemon=True).start()
 
     def _ready(self, path: str) -> bool:
         node = self._graph.nodes[path]
@@ -181,6 +196,12 @@ class Runner:
         finally:
             self.mailbox.put(path)
 
+    def _look(self, node: Node) -> None:
+        try:
+            self._scene.ahead.look(node, self._scene)
+        finally:
+            self.mailbox.put(node.path)
+
     def _take_message(self) -> None:
         interrupted = self._scene.cancellation.interrupted.is_set()
         try:
@@ -190,6 +211,7 @@ class Runner:
             return
         if isinstance(message, str):
             self._running.discard(message)
+            self._looking.discard(message)
             if self._courses[message].state is State.FAILED:
                 self.failed.append(message)
         else:

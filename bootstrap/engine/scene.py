@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from bootstrap.engine.ahead import Ahead
 from bootstrap.engine.seams import Lease, NoLease, NoRecorder, Recorder
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Scene:
         resume_command: the next command when nothing better is known.
         path_of_name: the path of each step by its name.
         values: what the steps gave so far, by path.
+        ahead: looks at steps before their turn.
         vitals: signs of life.
         recorder: the memory between runs.
         lease: asked before each write to Kubernetes.
@@ -118,6 +120,7 @@ class Scene:
     resume_command: str
     path_of_name: Mapping[str, str]
     values: dict[str, object] = field(default_factory=dict)
+    ahead: Ahead = field(default_factory=Ahead)
     vitals: Vitals = field(default_factory=Vitals)
     recorder: Recorder = field(default_factory=NoRecorder)
     lease: Lease = field(default_factory=NoLease)

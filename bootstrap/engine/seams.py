@@ -44,6 +44,9 @@ class Recorder(Protocol):
     def run_ended(self, verdict: Verdict) -> None:
         """A run ended in its verdict."""
 
+    def was_done(self, path: str) -> bool:
+        """Whether a step was done when a run last looked at it; a hint for speed."""
+
     def usual_seconds(self, path: str, description: str) -> float | None:
         """The median of what this wait took in earlier runs where it held; None when it never did."""
 
@@ -95,6 +98,10 @@ class NoRecorder:
 
     def run_ended(self, verdict: Verdict) -> None:
         """Nothing."""
+
+    def was_done(self, path: str) -> bool:  # noqa: ARG002 # the protocol's name
+        """Nothing is known."""
+        return False
 
     def usual_seconds(self, path: str, description: str) -> float | None:  # noqa: ARG002 # the protocol's names
         """Nothing is known."""

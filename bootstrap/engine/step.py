@@ -331,6 +331,8 @@ class Step(StepRef[ValueT], Generic[FactsT, ValueT]):
             one of them out runs this one without it.
         early: needs no cluster, so that it starts at once instead of with its phase.
         inputs: files and folders, relative to the repository, that its actions follow from.
+        reads: names of those of `needs` whose values its probe reads; None means all. Once these are there, a step that
+            an earlier run finished is looked at; see `engine.ahead`.
         foresee: what it will find in an empty world; None for a step that reads files alone: the plan then probes
             it and runs those of its actions that write nothing.
     """
@@ -343,6 +345,7 @@ class Step(StepRef[ValueT], Generic[FactsT, ValueT]):
     after: tuple[str, ...] = ()
     early: bool = False
     inputs: tuple[str, ...] = ()
+    reads: tuple[str, ...] | None = None
     foresee: Callable[[Context], Foreseen[FactsT, ValueT]] | None = None
 
 

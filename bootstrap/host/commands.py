@@ -28,6 +28,7 @@ from bootstrap.host.signals import CAUGHT, handled
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
 
 __all__ = ("Command", "CommandError", "CommandRunner", "Daemon", "MemoryFile", "Result", "ShCommandRunner")
 
@@ -35,6 +36,11 @@ __all__ = ("Command", "CommandError", "CommandRunner", "Daemon", "MemoryFile", "
 GRACE_SECONDS: Final = 5.0
 # Seconds between two looks whether a signal came: one that comes just before a wait begins does not end the wait.
 LOOK_SECONDS: Final = 0.1
+# Bytes of output that are read at once, as many as a pipe holds: sh reads line by line, a second for 6 MB.
+OUTPUT_BYTES: Final = 65536
+
+# What helm adds to an error about YAML that a chart prints; the error itself, with file and line, stands before it.
+HINT: Final = "Use --debug flag"
 
 
 class Daemon:
@@ -155,17 +161,19 @@ class ShCommandRunner:
     def _run(self, command: Command) -> Result:
         with contextlib.ExitStack() as stack:
             arguments, descriptors = _open_memory_files(command, stack)
-            return self._start_and_wait(command, arguments, descriptors)
+            stdin = _open_stdin(command, stack)
+            return self._start_and_wait(command, arguments, descriptors, stdin)
 
-    def _start_and_wait(self, command: Command, arguments: list[str], descriptors: list[int]) -> Result:
-        stdin = command.stdin.reveal() if isinstance(command.stdin, Secret) else command.stdin
+    def _start_and_wait(
+        self, command: Command, arguments: list[str], descriptors: list[int], stdin: bytes | IO[bytes]
+    ) -> Result:
         began = time.monotonic()
         if self._ended_by:
             raise CommandError(f"`{command}` was not started", cause="the run is being ended")
         try:
             process = sh.Command(str(command.program))(
                 *arguments,
-                _in=stdin if stdin is not None else b"",
+                _in=stdin,
                 _env=child_environment({**command.environment, **self._mark}),
                 _cwd=str(command.folder) if command.folder else None,
                 _bg=True,
@@ -173,6 +181,7 @@ class ShCommandRunner:
                 _new_session=True,
                 _pass_fds=set(descriptors),  # every other descriptor is closed
                 _tty_out=False,
+                _out_bufsize=OUTPUT_BYTES,
                 _ok_code=list(range(256)),
             )
         except (sh.CommandNotFound, OSError) as error:
@@ -237,6 +246,14 @@ def _open_memory_files(command: Command, stack: contextlib.ExitStack) -> tuple[l
     return arguments, descriptors
 
 
+def _open_stdin(command: Command, stack: contextlib.ExitStack) -> bytes | IO[bytes]:
+    """What sh takes for standard input: a file, because it writes bytes a kilobyte at a time."""
+    if command.stdin is None:
+        return b""
+    content = command.stdin.reveal() if isinstance(command.stdin, Secret) else command.stdin
+    return stack.enter_context(os.fdopen(memory_file("input", content), "rb"))
+
+
 class _Limit:
     """Ends a child's group when its time is over: first it is asked, then it is made to."""
 
@@ -273,4 +290,4 @@ def _end_group(process: sh.RunningCommand) -> None:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    return next((line for line in reversed(lines) if not line.startswith(HINT)), "")

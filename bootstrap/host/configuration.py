@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.names import nearest
-from bootstrap.host.settings import INTERNAL, PREFIX, REGISTRY, ROOT, TESTING, AnySetting, Setting, Value
+from bootstrap.host.settings import CACHE, INTERNAL, PREFIX, REGISTRY, ROOT, TESTING, AnySetting, Setting, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +79,9 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str]) -> Conf
         if setting is not ROOT:
             said = [_of_flag(setting, flags), _of_variable(setting, environment), file.get(setting.name)]
             given[setting.name] = _first(setting, said, problems) or _of_default(setting, environment)
+    cache = given[CACHE.name]
+    if (folder := Path(str(cache.value))).exists() and not folder.is_dir():
+        problems.append(Problem(f"{cache.origin}: {folder} is no folder"))
     if problems:
         raise InputError("the settings cannot be used", tuple(problems), remedy="docs/reference/config.md lists them")
     return Configuration({setting.name: given[setting.name] for setting in REGISTRY})

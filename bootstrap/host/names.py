@@ -15,9 +15,9 @@ MOST: Final = 3
 
 
 def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """`nearest: a, b`, or what is known where nothing is near; a prefix that all share is not compared."""
+    """`nearest: a, b`, or what is known where nothing is near; a prefix that all share and case are not compared."""
     there = sorted(known)
-    alike = {each.removeprefix(prefix): each for each in there}
-    close = difflib.get_close_matches(name.removeprefix(prefix), alike, n=MOST, cutoff=CUTOFF)
+    alike = {each.removeprefix(prefix).lower(): each for each in there}
+    close = difflib.get_close_matches(name.removeprefix(prefix).lower(), alike, n=MOST, cutoff=CUTOFF)
     found = [alike[each] for each in close]
     return f"nearest: {', '.join(found)}" if found else f"known: {', '.join(there) or 'none'}"

@@ -316,6 +316,10 @@ _REGISTRY: Final = (
         name="lab-cilium", version="", recipe="lab/cilium", package="firstlight.dev/lab/cilium", asks=None,
         use=Use.IMAGE, seconds=5,
     ),
+    Program(
+        name="lab-spegel", version="", recipe="lab/spegel", package="firstlight.dev/lab/spegel", asks=None,
+        use=Use.REHEARSAL, seconds=3,
+    ),
 )  # fmt: skip
 
 PROGRAMS: Final = MappingProxyType({program.name: program for program in _REGISTRY})

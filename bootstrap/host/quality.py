@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The slowest, mypy without its cache, takes 9 s beside an emulated machine; ten minutes are one that hangs.
 CHECK_SECONDS: Final = 600.0
 SHELL_SCRIPTS: Final = (".ci/run", "lab/image/*.sh")
-GO_MODULES: Final = ("lab/cilium", "tools/agnhost", "tools/pause")
+GO_MODULES: Final = ("lab/cilium", "lab/spegel", "tools/agnhost", "tools/pause")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _find(
 ) -> Tools:
     host = SystemPackages(this_system(environment), runner, report, environment).ensure({Need.LINT})
     search_path = environment.get("PATH", "")
-    # The stand-in and pause are plain Go; without cgo no C compiler is asked for.
+    # Our own modules are plain Go; without cgo no C compiler is asked for.
     go_environment = {**build_environment(environment), "CGO_ENABLED": "0"}
     go = find_go(runner, go_environment, search_path, root)
     if go is None:

@@ -197,6 +197,10 @@ PROVE: Final = Setting(
 STRICT_BUDGETS: Final = Setting(
     name="strict-budgets", kind=TRUTH, default=False, help="fail when a phase or the run misses its target"
 )
+CHARTS: Final = Setting(
+    name="charts", kind=TEXT, default="", shown="none", has_key=False,
+    help="a folder of charts that the lab publishes in place of its stand-ins, such as the real ones",
+)  # fmt: skip
 WORKERS: Final = Setting(
     name="workers", kind=_whole_number(1, MOST_WORKERS), default=DEFAULT_WORKERS, help="steps at the same time",
     has_flag=False,
@@ -221,6 +225,7 @@ REGISTRY: Final[tuple[AnySetting, ...]] = (
     ROTATE,
     PROVE,
     STRICT_BUDGETS,
+    CHARTS,
     WORKERS,
     CACHE,
     QEMU,

@@ -1,11 +1,14 @@
-"""Standard streams whose reader has gone away: a closed pipe, a closed terminal."""
+"""Standard streams, and what becomes of them: a closed pipe, a closed terminal, a full disk."""
 
 from __future__ import annotations
 
 import os
 import select
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
+
+from bootstrap.host.errors import FirstlightError
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -38,6 +41,29 @@ def write_line(stream: TextIO, text: str) -> None:
         stream.flush()
     except OSError:
         silence_closed(stream)
+
+
+def write_data(text: str) -> None:
+    """Data on standard output, whole or with an error that says so.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        FirstlightError: it cannot be written, for example because the disk is full.
+    """
+    try:
+        sys.stdout.write(text)
+        # Else the interpreter writes it at its end, when nobody can tell any more that it failed.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_closed(sys.stdout)
+        raise unwritten(error) from None
+
+
+def unwritten(error: OSError) -> FirstlightError:
+    """What a person is told of data that could not be written."""
+    return FirstlightError("standard output cannot be written", cause=error.strerror or str(error))
 
 
 def leave(code: int, *streams: TextIO) -> NoReturn:

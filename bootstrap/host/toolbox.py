@@ -14,6 +14,7 @@ from bootstrap.host.builder import Builder
 from bootstrap.host.clock import Clock, SystemClock
 from bootstrap.host.commands import CommandError, CommandRunner
 from bootstrap.host.errors import InputError, Problem
+from bootstrap.host.names import nearest
 from bootstrap.host.packages import Need
 from bootstrap.host.programs import PROGRAMS, Program, Use
 from bootstrap.host.toolchain import Go, build_environment, find_go, needed_go, recipe_key
@@ -162,7 +163,9 @@ class Toolbox:
         asked = set(names)
         unknown = sorted(asked - self._programs.keys())
         if unknown:
-            problems = tuple(Problem(f"`{name}` is not a pinned program") for name in unknown)
+            problems = tuple(
+                Problem(f"`{name}` is not a pinned program; {nearest(name, self._programs)}") for name in unknown
+            )
             raise InputError("unknown program", problems, remedy=f"known are {', '.join(self._programs)}")
         return [self._find(program) for name, program in self._programs.items() if name in asked]
 
@@ -188,11 +191,19 @@ class Toolbox:
                 rejected.append(Rejected(path, version.said or "nothing"))
         obstacle = self._obstacle(program)
         if obstacle:
+            before = self._built_before(program) if program.use is Use.OPERATOR else None
+            if before:
+                return Finding(program.name, program.wanted, program.version, before, Source.CACHE, tuple(rejected))
             return Finding(program.name, program.wanted, "", None, Source.MISSING, tuple(rejected), obstacle)
         path = self._cached(program)
         if path.exists():
             return Finding(program.name, program.wanted, program.version, path, Source.CACHE, tuple(rejected))
         return Finding(program.name, program.wanted, "", None, Source.BUILD, tuple(rejected))
+
+    def _built_before(self, program: Program) -> Path | None:
+        """One that was built before Go went away, or before PATH was cut as cron's is; known by what it says."""
+        built = sorted(self._cache.glob(f"{program.name}-*/{program.name}"))
+        return next((p for p in built if version_of(program, p, self._runner, None).number == program.version), None)
 
     def _candidates(self, name: str) -> list[Path]:
         """Every different executable of that name on the search path, in its order."""
@@ -242,7 +253,7 @@ class Toolbox:
                 if shutil.which(name, path=self._search_path) is None
             ]
         if programs:
-            problems += self._disk_problems(programs)
+            problems += [*self._disk_problems(programs), *_folder_problems(self._cache)]
         if problems:
             remedy = GO_REMEDY if any(finding.obstacle for finding in findings) else ""
             raise InputError("programs are missing", tuple(problems), remedy=remedy)
@@ -263,6 +274,15 @@ def _problem(finding: Finding) -> Problem:
     others = [f"found {other.path}, which says {other.said}" for other in finding.rejected]
     text = "; ".join([f"{finding.name}: wanted {finding.wanted}", *(others or ["found none"]), finding.obstacle])
     return Problem(text)
+
+
+def _folder_problems(cache: Path) -> list[Problem]:
+    """What forbids to build into a folder that may not be there yet."""
+    there = _existing(cache)
+    if there.is_dir() and os.access(there, os.W_OK):
+        return []
+    why = "cannot be written" if there.is_dir() else "is no folder"
+    return [Problem(f"{there} {why}; programs are built into {cache}", remedy="FIRSTLIGHT_CACHE names another folder")]
 
 
 def _existing(path: Path) -> Path:

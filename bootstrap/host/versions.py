@@ -33,6 +33,15 @@ class Version:
     said: str
 
 
+def build_of(program: Path) -> str:
+    """What tells one build of a program from another without starting it; empty where there is no such file."""
+    try:
+        file = program.resolve().stat()
+    except FileNotFoundError:
+        return ""
+    return f"{file.st_ino} {file.st_size} {file.st_mtime_ns}"
+
+
 def version_of(program: Program, path: Path, runner: CommandRunner, go: Go | None) -> Version:
     """Ask a program for its version; whatever it does, this gives an answer.
 

@@ -8,6 +8,7 @@ octal stay, `=`, dates and base 60 are text, `1e3` is a number, a duplicate key 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -16,10 +17,12 @@ import yaml  # noqa: TID251 # this module is the one place
 from bootstrap.host.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Yaml: TypeAlias = "bool | int | float | str | list[Yaml] | dict[str, Yaml] | None"
 
+_NULL: Final = "tag:yaml.org,2002:null"
 _DROPPED: Final = frozenset({"tag:yaml.org,2002:value", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int"})
 
 
@@ -98,10 +101,8 @@ def load_all(text: str | bytes, *, source: str) -> list[Yaml]:
     Raises:
         InputError: not YAML, or a key stands twice; names file, line and column.
     """
-    try:
+    with _refusing(text, source):
         return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
-    except yaml.YAMLError as error:
-        raise _input_error(error, source) from None
 
 
 def load(text: str | bytes, *, source: str) -> Yaml:
@@ -112,7 +113,10 @@ def load(text: str | bytes, *, source: str) -> Yaml:
     """
     documents = load_all(text, source=source)
     if len(documents) > 1:
-        raise InputError("more documents than one", (Problem("expected one YAML document", source),))
+        _, second, *_ = _documents(text)
+        place = (second.start_mark.line + 1, second.start_mark.column + 1)
+        problem = Problem("one YAML document is wanted, here the second begins", source, *place)
+        raise InputError(f"{source} holds more documents than one", (problem,))
     return documents[0] if documents else None
 
 
@@ -140,13 +144,11 @@ def positions(text: str | bytes, *, source: str, document: int = 0) -> dict[tupl
     Raises:
         InputError: not YAML.
     """
-    try:
-        nodes = list(yaml.compose_all(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        raise _input_error(error, source) from None
     found: dict[tuple[str | int, ...], Position] = {}
-    if document < len(nodes) and nodes[document] is not None:
-        _walk(nodes[document], (), found)
+    with _refusing(text, source):
+        nodes = list(_documents(text))
+        if document < len(nodes):
+            _walk(nodes[document], (), found)
     return found
 
 
@@ -156,13 +158,11 @@ def spans(text: str, *, source: str) -> dict[tuple[str | int, ...], Span]:
     Raises:
         InputError: not YAML, or more documents than one.
     """
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise _input_error(error, source) from None
     found: dict[tuple[str | int, ...], Span] = {}
-    if node is not None:
-        _extend(node, None, (), found)
+    with _refusing(text, source):
+        node = yaml.compose(text, Loader=_Loader)
+        if node is not None:
+            _extend(node, None, (), found)
     return found
 
 
@@ -177,6 +177,11 @@ def dump(value: Yaml) -> str:
 def dump_all(values: list[Yaml]) -> str:
     """Several documents, separated by `---`."""
     return "---\n".join(dump(value) for value in values)
+
+
+def _documents(text: str | bytes) -> Iterator[yaml.Node]:
+    """The documents that `load_all` gives, so that both count alike."""
+    return (node for node in yaml.compose_all(text, Loader=_Loader) if node is not None and node.tag != _NULL)
 
 
 def _walk(node: yaml.Node, path: tuple[str | int, ...], found: dict[tuple[str | int, ...], Position]) -> None:
@@ -208,8 +213,28 @@ def _extend(
     return end
 
 
-def _input_error(error: yaml.YAMLError, source: str) -> InputError:
+@contextmanager
+def _refusing(text: str | bytes, source: str) -> Iterator[None]:
+    """Says what is wrong with a text as an `InputError` with its place."""
+    try:
+        yield
+    except RecursionError:
+        raise InputError(f"{source} is not valid YAML", (Problem("it is nested too deeply", source),)) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{source} is not valid YAML", (_problem(error, text, source),)) from None
+
+
+def _problem(error: yaml.YAMLError, text: str | bytes, source: str) -> Problem:
+    said = str(getattr(error, "problem", None) or str(error).splitlines()[0])
+    content = text.encode() if isinstance(text, str) else text
+    if isinstance(error, yaml.reader.ReaderError):
+        # The reader counts bytes and knows no lines.
+        before = content[: error.position].decode(errors="replace").split("\n")
+        return Problem(said, source, len(before), len(before[-1]) + 1)
     mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or str(error).splitlines()[0]
-    problem = Problem(str(text), source, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
-    return InputError(f"{source} is not valid YAML", (problem,))
+    if mark is None:
+        return Problem(said, source)
+    lines = content.decode(errors="replace").splitlines()
+    if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
+        said = f"a tab stands where YAML wants spaces ({said})"
+    return Problem(said, source, mark.line + 1, mark.column + 1)

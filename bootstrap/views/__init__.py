@@ -9,7 +9,7 @@
 - `log`: the same in a file, with tracebacks and the output of failed programs.
 - `failure`: an error that no run met; `usage`: a command line that cannot be read.
 - `configuration`: the settings, as a table and as a page.
-- `plan`: what a run would do, as text, JSON and Markdown; `completion`: a script for bash.
+- `plan`: what a run would do, as text, JSON and Markdown; `completion`: a script for each shell.
 - `status`: what a journal says, and what the next run would do.
 - `report`: `report.json`, whose records are in `document` and whose published form is in `schema`.
 - `markdown`, `junit`, `timeline`: `report.md`, `junit.xml` and `timeline.html`, each a function of the report alone.

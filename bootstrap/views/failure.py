@@ -45,5 +45,11 @@ def render_unexpected(error: Exception, folder: Path) -> str:
     path = folder / "errors" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
     # Frames and types without values: a value could be a secret, and no redactor reached this far.
     frames = "".join(traceback.format_tb(error.__traceback__))
-    write_atomically(path, f"{type(error).__name__}\n{frames}".encode(), mode=0o600)
-    return f"error: unexpected {type(error).__name__}; the traceback is in {path}"
+    said = f"error: unexpected {type(error).__name__}"
+    if isinstance(error, OSError) and error.strerror:
+        said = one_line(": ".join([said, error.strerror, *([str(error.filename)] if error.filename else [])]))
+    try:
+        write_atomically(path, f"{type(error).__name__}\n{frames}".encode(), mode=0o600)
+    except OSError as second:
+        return f"{said}; the traceback cannot be written to {path}: {second.strerror}"
+    return f"{said}; the traceback is in {path}"

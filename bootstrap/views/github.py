@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TextIO
 
 from bootstrap.engine.verdict import Failure
+from bootstrap.host.streams import write_line
 from bootstrap.views.markdown import markdown
 from bootstrap.views.report import About, Chronicle
 from bootstrap.views.text import one_line
@@ -41,8 +42,8 @@ def annotate(failures: Sequence[Failure]) -> list[str]:
 def tell(error: FirstlightError, stream: TextIO, environment: Mapping[str, str]) -> None:
     """Annotate an error that no run met."""
     if is_github(environment):
-        stream.write("".join(f"{command}\n" for command in annotate((Failure.of(error),))))
-        stream.flush()
+        for command in annotate((Failure.of(error),)):
+            write_line(stream, command)
 
 
 class GitHub:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from bootstrap.engine.events import Event, Stamped, StepFailed, UnexpectedError
@@ -58,8 +59,9 @@ class LogFile:
         )
 
     def close(self) -> None:
-        """No event comes any more."""
-        self._file.close()
+        """No event comes any more; what found no room was told when it came."""
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from invoke import Exit, Program
 from invoke.exceptions import ParseError
 
-from bootstrap.host.errors import ExitCode, InputError
+from bootstrap.host.errors import ExitCode, FirstlightError, InputError
 from bootstrap.host.names import nearest
-from bootstrap.host.streams import silence_closed
+from bootstrap.host.streams import silence_closed, unwritten, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 # What invoke's parser says; it has no other way to tell its errors apart.
 UNKNOWN: Final = re.compile(r"No idea what ['\"]?(.*?)['\"]? is!")
 MISSING: Final = re.compile(r"'(.*?)' did not receive required positional arguments: (.*)")
-EMPTY: Final = re.compile(r"Flag <Argument: (\S+) .*> needed value")
+EMPTY: Final = re.compile(r"Flag <Argument: ([^\s>]+).*> needed value")
+# Python's int() and float(), which invoke asks.
+NO_NUMBER: Final = re.compile(r"(?:invalid literal for int|could not convert string to float)\b[^:]*: '(.*)'")
 NO_GROUP: Final = re.compile(r"Sub-collection '(.*)' not found!")
 # Of invoke's own options those that mean something here.
 MEANT: Final = ("--help", "--list")
@@ -45,12 +47,16 @@ class CommandLine(Program):
             super().run(*arguments, **options)
         except BrokenPipeError:
             sys.exit(int(ExitCode.DONE))
+        except OSError as error:
+            # A list of invoke's own; ours are written by `write_data`.
+            silence_closed(sys.stdout)
+            sys.exit(_refused(unwritten(error)).code)
         finally:
             silence_closed(sys.stdout, sys.stderr)
 
     def parse_core(self, argv: list[str] | None) -> None:
         """What stands before the first task."""
-        self._read(super().parse_core, argv)
+        self._read(super().parse_core, self._asking(argv or sys.argv))
 
     def parse_tasks(self) -> None:
         """The tasks and their options."""
@@ -65,7 +71,15 @@ class CommandLine(Program):
         try:
             super().execute()
         except KeyboardInterrupt:
-            raise Exit("interrupted", int(ExitCode.INTERRUPTED)) from None
+            raise _told("interrupted", ExitCode.INTERRUPTED) from None
+        except Exit as end:
+            raise _told(end.message or "", end.code) from None
+
+    def _asking(self, argv: list[str]) -> list[str]:
+        """`TASK --help` as `--help TASK`: invoke takes the flag for the value of an argument that a task needs."""
+        named = next((place for place, word in enumerate(argv) if place and word in self._tasks), len(argv))
+        asks = any(word in {"-h", "--help"} for word in argv[named:])
+        return [argv[0], "--help", argv[named]] if asks else argv
 
     def _read(self, parse: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -74,14 +88,25 @@ class CommandLine(Program):
             wrong: Exception = error
         except Exit as end:
             if not end.message:
+                sys.stdout.flush()  # what invoke printed: else nobody can tell any more that it was lost
                 raise
             wrong = end
         else:
             return
-        from bootstrap.views.failure import render_failure
+        raise _refused(explain(str(getattr(wrong, "message", wrong)), self._tasks, _context(wrong))) from None
 
-        refusal = explain(str(getattr(wrong, "message", wrong)), self._tasks, _context(wrong))
-        raise Exit(render_failure(refusal), int(refusal.exit_code)) from None
+
+def _refused(error: FirstlightError) -> Exit:
+    from bootstrap.views.failure import render_failure
+
+    return _told(render_failure(error), error.exit_code)
+
+
+def _told(text: str, code: int) -> Exit:
+    """The end after a last word; invoke itself would end with another code where standard error cannot be written."""
+    if text:
+        write_line(sys.stderr, text)
+    return Exit(code=int(code))
 
 
 def explain(said: str, tasks: Iterable[str], context: ParserContext | None) -> InputError:
@@ -113,7 +138,9 @@ def explain(said: str, tasks: Iterable[str], context: ParserContext | None) -> I
         return InputError(
             f'there is no group of tasks "{match[1]}"', cause=nearest(match[1], groups), remedy="./invoke --list"
         )
-    return InputError("the command line cannot be read", cause=said, remedy=help_)
+    number = NO_NUMBER.match(said)
+    fact = f'an option wants a number, found "{number[1]}"' if number else "the command line cannot be read"
+    return InputError(fact, cause="" if number else said, remedy=help_)
 
 
 def _context(error: Exception) -> ParserContext | None:

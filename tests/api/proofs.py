@@ -10,8 +10,8 @@ from bootstrap.engine import Phase
 from bootstrap.engine.testing import FakeClock, Recording, run_phases
 from bootstrap.host.objects import mapping, name_of, text
 from bootstrap.host.secret import Secret
+from kube.belongings import OURS
 from kube.cluster import NAMESPACE, ObjectRef, reference
-from phases.belongings import OURS
 from phases.proofs import proving_step
 from phases.refs import API, EXTRACT, FILES, SECRETS
 from phases.secret_sync import TOKEN

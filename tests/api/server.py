@@ -55,7 +55,7 @@ def running(folder: Path, etcd: Path, apiserver: Path) -> Iterator[ApiServer]:
     Raises:
         NotReadyError: with the end of its log.
     """
-    client_port, peer_port, port = _free_ports(3)
+    client_port, peer_port, port = free_ports(3)
     server = f"https://127.0.0.1:{port}"
     authority = _write_certificates(folder)
     client = pki.issue("tester", group="system:masters", authority=authority)
@@ -136,7 +136,8 @@ def _await_ready(running: ApiServer, processes: list[subprocess.Popen[bytes]], f
     cluster.close()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at, none twice."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:

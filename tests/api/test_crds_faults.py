@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,19 +12,15 @@ from bench.definitions import compact, definition, definitions
 from bootstrap.engine import Done, Phase, Step
 from bootstrap.engine.testing import run_phases
 from bootstrap.host.clock import SystemClock
-from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import ExitCode
 from bootstrap.host.objects import Object, mapping, name_of, text
-from bootstrap.host.secret import Redactor
-from inventory.loader import load
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION, KindRef
 from kube.crds import established
 from kube.lightkube_cluster import LightkubeCluster
 from phases import crds
 from phases.refs import API, DEFINITIONS, EXTRACT
-from phases.world import Access, World
-from talos.client import Talosctl
-from talos.probe import observe
+from phases.world import Access
+from tests import worlds
 from tests.api.storm import Fault, Storm, proxy
 
 if TYPE_CHECKING:
@@ -56,15 +51,7 @@ class After:
 
 
 def run(api: Cluster, wanted: list[Object], folder: Path, *, forced: str = "", after: After | None = None) -> Verdict:
-    runner = ShCommandRunner(Redactor())
-    talosctl = Talosctl(Path(), runner)
-    world = World(
-        root=ROOT, cluster=load(ROOT, "lab"), state=folder, runner=runner, programs={}, talosctl=talosctl,
-        observe=partial(observe, talosctl=talosctl), connect=LightkubeCluster.connect, redactor=Redactor(),
-        environment={}, trust=None, overlays=(), commit="0" * 40, stand_ins=frozenset(),
-        forced=frozenset(filter(None, [forced])),
-    )  # fmt: skip
-    phase = crds.phase(world)
+    phase = crds.phase(worlds.world(folder, forced=frozenset(filter(None, [forced]))))
     writing = replace(phase, steps=tuple(step for step in phase.steps if step.name == DEFINITIONS.name))
     values = {EXTRACT.name: tuple(wanted), API.name: Access(api, folder / "kubeconfig")}
     phases = [writing, *([after.phase()] if after else [])]

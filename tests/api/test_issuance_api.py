@@ -11,11 +11,11 @@ from bootstrap.engine.machine import State
 from bootstrap.engine.proof import ProofKind
 from bootstrap.host.objects import mapping, namespace_of, text
 from kube import webhooks
+from kube.belongings import labels_of
 from kube.cluster import NAMESPACE, SECRET, ObjectRef, reference
 from phases import issuance
 from phases.admission import TIMES
-from phases.belongings import Belongings
-from phases.issuance import CERTIFICATE, GROUP, ISSUER
+from phases.issuance import CERTIFICATE, ISSUER, OPERATOR
 from tests.api import proofs
 from tests.api.chart_definitions import definitions, establish
 from tests.api.hooked import Mood, Webhook, listening
@@ -79,8 +79,8 @@ def controller(tmp_path: Path, cluster: LightkubeCluster) -> Iterator[Controller
     establish(cluster, found)
     cluster.apply([namespace("cert-manager")])
     with listening(tmp_path, judge) as hook:
-        cluster.apply([hook.configuration(NAME, GROUP, "*")])
-        proofs.await_registered(lambda: webhooks.answers(cluster, issuance.webhook(())).seen, "accepts an Issuer")
+        cluster.apply([hook.configuration(NAME, OPERATOR.group, "*")])
+        proofs.await_registered(lambda: webhooks.answers(cluster, OPERATOR.webhook(())).seen, "accepts an Issuer")
         hook.calls.clear()
         playing = Controller(cluster, hook)
         yield playing
@@ -110,7 +110,7 @@ def test_a_certificate_is_issued_once_the_webhook_has_answered_several_times_in_
 
 
 def test_nothing_of_a_proof_is_left_behind(controller: Controller, tmp_path: Path) -> None:
-    left = namespace("of-a-killed-run", Belongings(controller.cluster, "certificates", ()).labels)
+    left = namespace("of-a-killed-run", labels_of("certificates"))
     controller.cluster.apply([left])
     assert bench(controller, tmp_path).run().step.state is State.DONE
     assert of_a_proof(controller.cluster, NAMESPACE) == []

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
+import signal
 import subprocess  # noqa: TID251 # controllers that outlive a call are no business of the tool's command runner
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from bootstrap.host.objects import text
 from kube.cluster import SECRET, ObjectRef
 from kube.errors import KubeError
+from kube.webhooks import Webhook, answers
 from phases.issuance import CERTIFICATE, ISSUER
 from phases.secret_sync import EXTERNAL_SECRET, SECRET_STORE
 from rehearsal.vault import Vault
 from rehearsal.web import serve, serve_connect
 from tests.api.chart_definitions import definitions, establish
 from tests.api.proofs import namespace
+from tests.api.server import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from bootstrap.host.objects import Object
@@ -46,14 +50,14 @@ INJECTED = "cert-manager.io/inject-ca-from-secret"
 
 
 @contextmanager
-def started(folder: Path, server: ApiServer, *command: str) -> Iterator[None]:
+def started(folder: Path, server: ApiServer, *command: str) -> Iterator[subprocess.Popen[bytes]]:
     """A controller, as long as it is open."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "KUBECONFIG": str(server.kubeconfig_path)}
     log = folder / f"{command[1]}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
     try:
-        yield
+        yield process
         assert process.poll() is None, log.read_text()[-2000:]
     finally:
         process.kill()
@@ -68,23 +72,18 @@ def until(wanted: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def made(kind: tuple[str, str], spec: object, name: str, where: str) -> Object:
     return {"apiVersion": kind[0], "kind": kind[1], "metadata": {"name": name, "namespace": where}, "spec": spec}  # type: ignore[dict-item]  # any object
+
+
+Starts: TypeAlias = "Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]"
 
 
 @pytest.fixture
 def cert_manager(
     tmp_path: Path, api_server: ApiServer, cluster: LightkubeCluster, programs: Callable[[str], Path]
-) -> Iterator[None]:
-    """Controller, CA injector and webhook, the webhook registered without a CA."""
+) -> Iterator[Starts]:
+    """Controller and CA injector run; gives what starts the webhook, which is registered without a CA."""
     establish(cluster, definitions("cert-manager", *CERT_MANAGER))
     cluster.apply([namespace("lab-issuing")])
     secure, health = free_ports(2)
@@ -100,6 +99,8 @@ def cert_manager(
         "metadata": {"name": "lab-webhook", "annotations": {INJECTED: "lab-issuing/lab-ca"}},
         "webhooks": [{
             "name": "webhook.cert-manager.io", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            # Whole seconds; one that answers does so in milliseconds.
+            "timeoutSeconds": 2,
             "clientConfig": {"url": f"https://localhost:{secure}/validate"},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "lab-issuing"}},
             "rules": [{
@@ -112,33 +113,57 @@ def cert_manager(
     with (
         started(tmp_path, api_server, program, "controller", *flags),
         started(tmp_path, api_server, program, "cainjector", *flags),
-        started(tmp_path, api_server, program, "webhook", *serving),
     ):
-        yield
+        yield partial(started, tmp_path, api_server, program, "webhook", *serving)
     cluster.delete(ObjectRef(*HOOK, "", "lab-webhook"))
     # Others play the controller of every certificate that there is.
     cluster.delete(ObjectRef(*CERTIFICATE, "lab-issuing", "one"))
     cluster.delete(ObjectRef(*ISSUER, "lab-issuing", "own"))
 
 
-@pytest.mark.usefixtures("cert_manager")
-def test_cert_manager_refuses_a_wrong_issuer_and_issues_by_a_right_one(cluster: LightkubeCluster) -> None:
-    until(lambda: text(cluster.get(HOOK, "lab-webhook"), "webhooks", 0, "clientConfig", "caBundle"))
+def test_the_real_webhook_is_seen_to_answer_and_named_with_the_layer_at_which_it_fails(
+    cluster: LightkubeCluster, cert_manager: Starts
+) -> None:
+    wanted = Webhook(
+        "cert-manager.io", accepted=made(ISSUER, {"selfSigned": {}}, "tried", "lab-issuing"),
+        refused=made(ISSUER, {}, "tried", "lab-issuing"),
+    )  # fmt: skip
 
-    def refusal() -> str:
-        with pytest.raises(KubeError) as caught:
-            cluster.try_create(made(ISSUER, {}, "wrong", "lab-issuing"))
-        return str(caught.value)
+    def says(words: str) -> bool:
+        return answers(cluster, wanted).seen.startswith(words)
 
-    until(lambda: "at least one issuer must be configured" in refusal())
-    certificate: object = {
-        "secretName": "lab-issued", "dnsNames": ["lab.test"], "issuerRef": {"name": "own", "kind": "Issuer"},
-    }  # fmt: skip
-    cluster.apply([
-        made(ISSUER, {"selfSigned": {}}, "own", "lab-issuing"), made(CERTIFICATE, certificate, "one", "lab-issuing"),
-    ])  # fmt: skip
-    until(lambda: text(cluster.get(SECRET, "lab-issued", "lab-issuing"), "data", "tls.crt"))
-    until(lambda: text(cluster.get(CERTIFICATE, "one", "lab-issuing"), "status", "conditions", 0, "status") == "True")
+    until(lambda: says("connection refused: webhook.cert-manager.io: "))
+    with cert_manager() as webhook:
+        until(lambda: says("webhook.cert-manager.io accepts an Issuer and refuses a wrong one"))
+        webhook.send_signal(signal.SIGSTOP)
+        assert says("timeout: webhook.cert-manager.io: ")
+        webhook.send_signal(signal.SIGCONT)
+        until(lambda: answers(cluster, wanted).holds)
+    # A connection that was open may be cut first.
+    until(lambda: says("connection refused: webhook.cert-manager.io: "))
+
+
+def test_cert_manager_refuses_a_wrong_issuer_and_issues_by_a_right_one(
+    cluster: LightkubeCluster, cert_manager: Starts
+) -> None:
+    with cert_manager():
+        until(lambda: text(cluster.get(HOOK, "lab-webhook"), "webhooks", 0, "clientConfig", "caBundle"))
+
+        def refusal() -> str:
+            with pytest.raises(KubeError) as caught:
+                cluster.try_create(made(ISSUER, {}, "wrong", "lab-issuing"))
+            return str(caught.value)
+
+        until(lambda: "at least one issuer must be configured" in refusal())
+        certificate: object = {
+            "secretName": "lab-issued", "dnsNames": ["lab.test"], "issuerRef": {"name": "own", "kind": "Issuer"},
+        }  # fmt: skip
+        issuer = made(ISSUER, {"selfSigned": {}}, "own", "lab-issuing")
+        cluster.apply([issuer, made(CERTIFICATE, certificate, "one", "lab-issuing")])
+        until(lambda: text(cluster.get(SECRET, "lab-issued", "lab-issuing"), "data", "tls.crt"))
+        until(
+            lambda: text(cluster.get(CERTIFICATE, "one", "lab-issuing"), "status", "conditions", 0, "status") == "True"
+        )
 
 
 def test_external_secrets_syncs_from_the_connect_of_the_lab(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,24 +13,21 @@ import pytest
 from bootstrap.engine.testing import Recording, run_phases
 from bootstrap.host import yaml_io
 from bootstrap.host.clock import SystemClock
-from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import ExitCode
 from bootstrap.host.objects import mapping
 from bootstrap.host.secret import Redactor, Secret
-from inventory.loader import load
 from kube.cluster import NAMESPACE, SECRET
-from kube.lightkube_cluster import LightkubeCluster
 from phases import prerequisites
 from phases.refs import API, SECRETS
-from phases.world import Access, Credentials, World
+from phases.world import Access, Credentials
 from talos import bundle
-from talos.client import Talosctl
-from talos.probe import observe
+from tests import worlds
 from tests.scripted.canaries import new_bundle
 
 if TYPE_CHECKING:
     from bootstrap.engine.verdict import Verdict
     from bootstrap.host.objects import Object
+    from kube.lightkube_cluster import LightkubeCluster
     from tests.api.conftest import ApiServer
 
 ROOT = Path(__file__).parents[2]
@@ -65,15 +61,9 @@ class Place:
         return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", **value}
 
     def run(self, *, rotate: bool = False) -> Verdict:
-        runner, redactor = ShCommandRunner(Redactor()), Redactor()
+        redactor = Redactor()
         redactor.add(Secret(TOKEN, "token"))
-        talosctl = Talosctl(Path(), runner)
-        world = World(
-            root=self.folder, cluster=load(ROOT, "lab"), state=self.folder, runner=runner, programs={},
-            talosctl=talosctl, observe=partial(observe, talosctl=talosctl), connect=LightkubeCluster.connect,
-            redactor=redactor, environment={}, trust=None, overlays=(), commit="0" * 40, stand_ins=frozenset(),
-            rotate=rotate,
-        )  # fmt: skip
+        world = worlds.world(self.folder, root=self.folder, redactor=redactor, rotate=rotate)
         named = {"connect-token": Secret(TOKEN, "op://lab/token")}
         values = {
             API.name: Access(self.cluster, self.folder / "kubeconfig"),

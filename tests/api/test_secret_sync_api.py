@@ -13,10 +13,10 @@ from bootstrap.engine.proof import ProofKind
 from bootstrap.host.objects import name_of, namespace_of, text
 from inventory.model import SecretReference
 from kube import webhooks
+from kube.belongings import labels_of
 from kube.cluster import SECRET, ObjectRef
 from phases import secret_sync
-from phases.belongings import Belongings
-from phases.secret_sync import EXTERNAL_SECRET, GROUP, SECRET_STORE
+from phases.secret_sync import EXTERNAL_SECRET, OPERATOR, SECRET_STORE
 from tests.api import proofs
 from tests.api.chart_definitions import definitions, establish
 from tests.api.hooked import Mood, Webhook, listening
@@ -82,8 +82,8 @@ def controller(tmp_path: Path, cluster: LightkubeCluster) -> Iterator[Controller
     establish(cluster, definitions("external-secrets", *DEFINITIONS))
     cluster.apply([namespace("external-secrets")])
     with listening(tmp_path, judge) as hook:
-        cluster.apply([hook.configuration(NAME, GROUP, "externalsecrets")])
-        proofs.await_registered(lambda: webhooks.answers(cluster, secret_sync.webhook(())).seen, "accepts an External")
+        cluster.apply([hook.configuration(NAME, OPERATOR.group, "externalsecrets")])
+        proofs.await_registered(lambda: webhooks.answers(cluster, OPERATOR.webhook(())).seen, "accepts an External")
         hook.calls.clear()
         yield Controller(cluster, hook)
     cluster.delete(ObjectRef(*webhooks.CONFIGURATION, "", NAME))
@@ -98,7 +98,7 @@ def left(cluster: LightkubeCluster) -> list[Object]:
 
 
 def test_the_token_comes_through_connect_and_nothing_is_left(controller: Controller, tmp_path: Path) -> None:
-    labels = Belongings(controller.cluster, "secret-sync", ()).labels
+    labels = labels_of("secret-sync")
     killed: Object = {"name": "killed", "namespace": "external-secrets", "labels": labels}
     controller.cluster.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": killed}])
     ran = bench(controller, tmp_path).run()
@@ -140,7 +140,7 @@ def test_a_store_that_is_not_ready_is_named_and_nothing_is_asked_of_it(controlle
 
 
 def test_a_webhook_that_does_not_answer_is_named_with_its_layer(controller: Controller, tmp_path: Path) -> None:
-    controller.cluster.apply([controller.hook.configuration(NAME, GROUP, "externalsecrets", {
+    controller.cluster.apply([controller.hook.configuration(NAME, OPERATOR.group, "externalsecrets", {
         "service": {"namespace": "external-secrets", "name": "external-secrets-webhook"},
     })], force=True)  # fmt: skip
     ran = bench(controller, tmp_path, pace=SOON).run()

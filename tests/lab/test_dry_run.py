@@ -17,6 +17,7 @@ import pytest
 from bootstrap.host.commands import Command, ShCommandRunner
 from bootstrap.host.secret import Redactor
 from bootstrap.host.toolbox import default_cache
+from tests.lab.processes import processes_of
 from tests.unit.rehearsal.bench import git
 
 if TYPE_CHECKING:
@@ -59,19 +60,6 @@ def command(temporary: Path, *words: str, root: Path = CODE, **environment: str)
     return Command(Path(sys.executable), arguments, added, timeout=SECONDS, allowed=frozenset(range(256)))
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of processes that name a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in words:
-            found.append(words)
-    return found
-
-
 def test_it_is_the_same_twice_and_leaves_nothing(type_it: Callable[..., Result], temporary: Path) -> None:
     summary = temporary / "summary.md"
     first = type_it(*WORDS, "--output", "json", GITHUB_STEP_SUMMARY=str(summary))
@@ -110,6 +98,46 @@ def test_wrong_files_end_with_3_and_every_place(type_it: Callable[..., Result], 
     assert "a core release cannot be rendered" in told
     assert "0.0.1" in told
     assert "refused for" in found.text
+
+
+def test_given_charts_are_rendered_in_place_of_stand_ins(type_it: Callable[..., Result], tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    shutil.copytree(CODE / "lab" / "charts" / "coredns", given / "coredns")
+    template = given / "coredns" / "templates" / "given.yaml"
+    template.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: given\n")
+
+    def rendered(*words: str) -> str:
+        found = type_it(*WORDS, "--output", "json", *words)
+        assert found.exit_code == 0, found.stderr.decode()
+        assert ("charts of " in found.stderr.decode()) is bool(words)
+        plan: dict[str, Any] = json.loads(found.stdout)
+        (text,) = (
+            step["text"]
+            for phase in plan["phases"]
+            for step in phase["steps"]
+            if step["path"].endswith("releases-render")
+        )
+        return str(text).partition(" objects")[0]
+
+    number = int(rendered().rpartition(" ")[2])
+    assert int(rendered("--charts", str(given)).rpartition(" ")[2]) == number + 1
+
+
+def test_definitions_come_from_given_charts(type_it: Callable[..., Result], tmp_path: Path) -> None:
+    chart = tmp_path / "given" / "flux-operator"
+    (chart / "templates").mkdir(parents=True)
+    shutil.copy(CODE / "lab" / "charts" / "flux-operator" / "Chart.yaml", chart)
+    (chart / "templates" / "crds.yaml").write_text(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: things.example.org\n"
+        "spec:\n  group: example.org\n  names: {kind: Thing, plural: things}\n"
+        "  versions: [{name: v1, served: true, storage: true}]\n"
+    )
+    found = type_it(*WORDS, "--charts", str(tmp_path / "given"))
+    told = found.stderr.decode()
+    assert found.exit_code == 3, told
+    assert f"charts of {tmp_path / 'given'}: flux-operator 0.58.1; stand-ins of the lab: cert-manager, cilium" in told
+    assert "example.org/Thing (v1) is not expected" in told
+    assert "fluxcd.controlplane.io/FluxInstance is expected, and no chart brings it" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -14,7 +14,8 @@ import pytest
 from gitops.applied import differences
 from gitops.build import Kustomize
 from gitops.conditions import titled
-from gitops.tree import load, name_in
+from gitops.loader import load
+from gitops.tree import name_in
 from phases.etcd import BOOTSTRAP_TAKEN
 from phases.refs import CORE_RELEASES, LAST
 from rehearsal.catalogue import FAULTS

@@ -19,6 +19,7 @@ from rehearsal import control, lab, namespaces
 from rehearsal.lab import Lab
 from rehearsal.registry import Image, images_to_json
 from rehearsal.settings import IMAGES_FILE, MODULES_FILE
+from tests.lab.processes import processes_of
 from tests.unit.rehearsal.bench import CHART, git, make_settings, make_worktree, runner, system
 
 if TYPE_CHECKING:
@@ -120,19 +121,6 @@ def bench(tmp_path: Path, programs: Callable[[str], Path]) -> Iterator[Bench]:
     bench.lab.down()
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of processes that name a folder, and are not we."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in words and path.parent.name != str(os.getpid()):
-            found.append(words)
-    return found
-
-
 def await_nothing(folder: Path) -> None:
     deadline = time.monotonic() + 20  # the kernel ends a PID namespace within milliseconds
     while left := processes_of(folder):
@@ -229,7 +217,7 @@ def test_a_clock_that_is_ahead_and_mended(running: Bench) -> None:
 
 @pytest.mark.parametrize("request_", ["fault", "fired"])
 def test_a_fault_that_does_not_exist(running: Bench, request_: str) -> None:
-    with pytest.raises(FirstlightError, match="there is no fault 'earthquake'"):
+    with pytest.raises(FirstlightError, match='there is no fault "earthquake"'):
         running.lab.ask(request_, name="earthquake")
 
 

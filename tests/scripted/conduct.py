@@ -26,18 +26,21 @@ from bootstrap.views.failure import render_failure
 from bootstrap.views.plan import as_json
 from inventory.loader import load
 from kube.lease import KubeLease
-from phases import plan, session
+from phases import endpoint, plan, session
 from tests.scripted.clock import VirtualClock
 from tests.scripted.cluster import ScriptedCluster
+from tests.scripted.endpoint import Endpoint
 from tests.scripted.ring import Ring
 from tests.scripted.runner import PROGRAMS, ScriptedRunner
 from tests.scripted.trap import FullDisk, Snare, Trap, TrappedJournal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from bootstrap.host.secret import Redactor, Secret
     from phases.world import World
+    from talos.probe import Observation
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,13 @@ class Order:
         report: whether the reports are written, which take a fifth of a run's time.
         boot: the kernel's id of the boot, for a machine that is another one; empty is this one.
         after: begin only once this file is there.
+        hold: helmfile answers only once this file is there.
+        answers: questions that are noted are answered only once this file is there.
         skew: seconds by which this machine's clock is ahead.
         environment: variables of the operator's own.
         cluster: name of the cluster.
         real_time: let time pass as it does for everybody.
+        questions: whether it is noted in `questions` who asks machines and API server, by the name of the thread.
     """
 
     place: Path
@@ -79,10 +85,13 @@ class Order:
     report: bool = False
     boot: str = ""
     after: Path | None = None
+    hold: Path | None = None
+    answers: Path | None = None
     skew: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     cluster: str = "lab"
     real_time: bool = False
+    questions: bool = False
 
     @property
     def root(self) -> Path:
@@ -110,11 +119,15 @@ def in_child(order: Order) -> None:
         os.dup2(writing, 2)
     os.environ.update(order.environment)
     (order.said / "ready").touch()
-    while order.after and not order.after.exists():
-        time.sleep(0.0005)  # so short that two who wait begin at once
+    _await(order.after)
     # As the command line has it around everything.
     with exiting():
         sys.exit(_Conduct(order).exit_code())
+
+
+def _await(file: Path | None) -> None:
+    while file and not file.exists():
+        time.sleep(0.0005)  # so short that two who wait begin at once
 
 
 class _Conduct:
@@ -158,6 +171,7 @@ class _Conduct:
             (session, "AwakeClock", lambda: contextlib.nullcontext(self._clock)),
             (session, "Journal", TrappedJournal),
             (session, "KubeLease", partial(KubeLease, now=self._clock.monotonic)),
+            (endpoint, "ask_api", Endpoint(self._cluster, self._ring).answer),
             *((module, "ShCommandRunner", self._runner) for module in (session, plan)),
             *((module, "open_world", self._world) for module in (session, plan)),
         ]
@@ -176,15 +190,26 @@ class _Conduct:
     def _runner(self, redactor: Redactor, **_: str) -> _Told:
         order = self._order
         runner = ScriptedRunner(order.root, self._cluster, self._ring, redactor)
-        return _Told(runner, order, self._clock)
+        return _Told(runner, order, self._clock, self._asks)
 
     def _world(self, request: session.Request, runner: CommandRunner, _: object, redactor: Redactor) -> World:
         programs = {name: Path("/programs") / name for name in PROGRAMS}
         world = session._world(request, runner, redactor, programs)
-        return dataclasses.replace(world, observe=self._ring.machines.observe, connect=self._connect)
+        return dataclasses.replace(world, observe=self._observe, connect=self._connect)
 
-    def _connect(self, kubeconfig: Secret, *, server: str = "") -> ScriptedCluster:
-        return ScriptedCluster(self._ring, self._clock, kubeconfig, server)
+    def _observe(self, address: str, authority: bytes) -> Observation:
+        self._asks()
+        return self._ring.machines.observe(address, authority)
+
+    def _connect(self, kubeconfig: Secret, *, server: str = "") -> Any:
+        cluster = ScriptedCluster(self._ring, self._clock, kubeconfig, server)
+        return _Asked(cluster, self._asks) if self._order.questions else cluster
+
+    def _asks(self) -> None:
+        if self._order.questions:
+            with (self._order.said / "questions").open("a") as file:
+                file.write(f"{threading.current_thread().name}\n")
+            _await(self._order.answers)
 
 
 class _Deaf:
@@ -194,11 +219,27 @@ class _Deaf:
         """Nothing."""
 
 
+class _Asked:
+    """An API server of which every question is noted."""
+
+    def __init__(self, cluster: ScriptedCluster, asks: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._asks = asks
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "close":
+            self._asks()
+        return getattr(self._cluster, name)
+
+
 class _Told:
     """The programs, with a note of every command and faults at chosen ones."""
 
-    def __init__(self, runner: ScriptedRunner, order: Order, clock: VirtualClock | SystemClock) -> None:
+    def __init__(
+        self, runner: ScriptedRunner, order: Order, clock: VirtualClock | SystemClock, asks: Callable[[], None]
+    ) -> None:
         self._runner = runner
+        self._asks = asks
         self._order = order
         self._clock = clock
         self._count = 0
@@ -219,6 +260,10 @@ class _Told:
             (self._order.said / "hangs").touch()
             self._killed.wait()
             raise CommandError(f"`{command}` was ended by a signal", cause="SIGKILL")
+        if command.program.name == "helmfile":
+            _await(self._order.hold)
+        if any(str(word).startswith("--nodes=") for word in command.arguments):
+            self._asks()
         return self._runner.run(command)
 
     def stop_all(self) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootstrap.host.objects import dig
 from bootstrap.host.yaml_io import load_all
+from talos import lookup
 from talos.errors import classify, summary
 from talos.resources import disk, json_values, link, route, rows, times, volume
 
@@ -154,6 +155,12 @@ def _names(said: Said) -> Any:
     return sorted(row["NAME"] for row in rows(said.stdout))
 
 
+def _way(said: Said) -> Any:
+    """What a node makes of a name."""
+    way = lookup.read(said.stderr)
+    return way.address, way.resolves, way.is_there
+
+
 def _is_positive(key: str) -> Callable[[Said], Any]:
     return lambda said: sum(int(spec.get(key, 0)) for _, spec in _specs(said)) > 0
 
@@ -205,6 +212,8 @@ QUESTIONS = (
     _get("whether the clock is in sync", "timestatus", essence=lambda said: _specs(said)[0][1]["synced"]),
     _get("the machine configuration", "machineconfig v1alpha1", essence=_configured),
     _secured("the clock", "time", essence=_same_clock),
+    _secured("the address of the endpoint", "time", "--check=lab-k8s.monosense.io", essence=_way),
+    _secured("a name that nobody knows", "time", "--check=nobody.invalid", essence=_way),
     _secured("etcd's data directory", "list", "/var/lib/etcd", essence=_names),
     _secured("the id of the boot", "read", "/proc/sys/kernel/random/boot_id", essence=_is_uuid),
     _secured("the kernel's view of a bond", "read", "/proc/net/bonding/bond0", essence=_bond),

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, objects, text
 from gitops.handover import FLUX_INSTANCE, GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION
 from gitops.tree import FLUX_SYSTEM
-from kube.adoption import ADOPTER, ORIGIN_LABELS
+from kube.adoption import ADOPTER
 from kube.cluster import DEPLOYMENT
+from kube.revisions import ORIGIN_LABELS
 from tests.scripted.helm import json_of
 from tests.scripted.recordings import Recordings
 
@@ -79,7 +80,9 @@ class Flux:
             return
         instance = self._model.find(FLUX_INSTANCE, "flux", FLUX_SYSTEM) or {}
         version = text(instance, "spec", "distribution", "version")
-        self._ready(instance, lastAppliedRevision=f"v{version}@sha256:0123456789abcdef")
+        if not self._ready(instance, lastAppliedRevision=f"v{version}@sha256:0123456789abcdef"):
+            self._later("instance")
+            return
         self._model.store({
             "apiVersion": GIT_REPOSITORY[0], "kind": GIT_REPOSITORY[1],
             "metadata": {"name": FLUX_SYSTEM, "namespace": FLUX_SYSTEM},

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _WORKLOADS = (DAEMON_SET, DEPLOYMENT)
 _INSTANCE = "FluxInstance"
 _OPERATOR = "cilium-operator"
+# Seconds after which a kubelet asks at the latest again for an image that it did not get.
+_BACK_OFF = 300.0
+# Seconds after which a kubelet writes its node's status again, and an operator tries again.
+_AGAIN = 10.0
 
 
 class HelmError(Exception):
@@ -44,7 +48,10 @@ class Releases:
         self._model = model
         self._machines = machines
         self.instance_made: Callable[[], None] = lambda: None
-        model.hears({"rollout": self._rollout, "established": self._established})
+        model.hears({
+            "rollout": self._rollout, "established": self._established, "register": self._register,
+            "network": self._network,
+        })  # fmt: skip
 
     def history(self, name: str) -> list[Object]:
         """The stored revisions of a release, oldest first."""
@@ -151,10 +158,11 @@ class Releases:
         conditions: Yaml = [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
         self._model.store({**(item or {}), "status": {"conditions": conditions}})
 
-    def register(self) -> None:
+    def _register(self, _: str = "") -> None:
         """What Cilium's operator does once it runs: its definitions are in no chart."""
         if self._model.get("operator is silent"):
             self._model.put("operator was silent", value=True)
+            self._model.after(_AGAIN, "register")
             return
         for one in DEFINITIONS:
             name = f"{one.plural}.{GROUP}"
@@ -167,50 +175,66 @@ class Releases:
             self._established(name)
 
     def _lacks_image(self, item: Object, what: str) -> bool:
-        """Whether the pods of a workload wait for their image, as `no image` says: seconds by name, 0 is for ever."""
+        """Whether the pods of a workload wait for their image, as `no image` says: seconds, 0 until mended."""
         lacking = dict(self._model.get("no image", {}))
         if name_of(item) not in lacking:
             return False
         seconds = lacking.pop(name_of(item))
         if seconds:
             self._model.put("no image", lacking)
-            self._model.after(seconds, "rollout", what)
-        labels = mapping(item, "spec", "selector", "matchLabels")
+        self._model.put("no image was there", what)
+        self._model.after(seconds or _BACK_OFF, "rollout", what)
         waiting: Yaml = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+        containers = objects(item, "spec", "template", "spec", "containers")
+        statuses: list[Object] = [{"name": text(one, "name"), "state": {"waiting": waiting}} for one in containers]
+        self._pod(item, 0, *statuses)
+        return True
+
+    def _pod(self, item: Object, index: int, *statuses: Object) -> None:
+        """A pod of a workload, with what it says of its containers."""
+        nodes = self._model.select(NODE)
         self._model.store({
             "apiVersion": POD[0], "kind": POD[1],
-            "metadata": {"name": f"{name_of(item)}-0", "namespace": namespace_of(item), "labels": labels},
-            "spec": {**mapping(item, "spec", "template", "spec"), "nodeName": name_of(self._model.select(NODE)[0])},
-            "status": {"containerStatuses": [
-                {"name": text(one, "name"), "state": {"waiting": waiting}}
-                for one in objects(item, "spec", "template", "spec", "containers")
-            ]},
+            "metadata": {
+                "name": f"{name_of(item)}-{index}", "namespace": namespace_of(item),
+                "labels": mapping(item, "spec", "selector", "matchLabels"),
+            },
+            "spec": {
+                **mapping(item, "spec", "template", "spec"), "nodeName": name_of(nodes[index % len(nodes)]),
+            },
+            "status": {"containerStatuses": [*statuses]},
         })  # fmt: skip
-        return True
 
     def _rollout(self, what: str) -> None:
         version, kind, namespace, name = json.loads(what)
         item = self._model.find((version, kind), name, namespace) or {}
-        if self._lacks_image(item, what):
-            return
+        lacks_image = self._lacks_image(item, what)
         count = len(self._model.select(NODE)) if kind == DAEMON_SET[1] else number(item, "spec", "replicas")
         generation = number(item, "metadata", "generation")
         names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
         if kind == DEPLOYMENT[1]:
             names = ("replicas", "updatedReplicas", "availableReplicas")
-        self._model.store({**item, "status": {"observedGeneration": generation, **dict.fromkeys(names, count)}})
-        labels = mapping(item, "spec", "selector", "matchLabels")
+        counts: Object = {**dict.fromkeys(names, count), names[-1]: 0 if lacks_image else count}
+        self._model.store({**item, "status": {"observedGeneration": generation, **counts}})
+        if lacks_image:
+            return
         for index in range(count):
-            pod: Object = {"apiVersion": POD[0], "kind": POD[1], "spec": {}}
-            pod["metadata"] = {"name": f"{name}-{index}", "namespace": namespace, "labels": labels}
-            pod["status"] = {"containerStatuses": [{"restartCount": 0}]}
-            self._model.store(pod)
+            self._pod(item, index, {"restartCount": 0})
         if name == _OPERATOR:
-            self.register()
+            self._register()
         if kind == DAEMON_SET[1]:
             self._model.put("network", "up")
-            for one in self._model.select(NODE):
+            self._network()
+
+    def _network(self, _: str = "") -> None:
+        """What kubelets say once their network is there, but for those that `nodes not ready` names."""
+        without = self._model.get("nodes not ready") or []
+        for one in self._model.select(NODE):
+            if name_of(one) not in without:
                 self._model.store({**one, "status": node(name_of(one), ready=True)["status"]})
+        if without:
+            self._model.put("nodes were not ready", without)
+            self._model.after(_AGAIN, "network")
 
 
 def _status(stored: Object) -> str:

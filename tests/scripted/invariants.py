@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.engine.journal_contents import Kind
 from bootstrap.engine.journal_file import read
 from bootstrap.engine.lock import read_owner
 from bootstrap.host.errors import ExitCode
+from inventory.loader import load
+from phases import proofs, session
 from phases.refs import CORE_RELEASES
 from tests.scripted.canaries import canaries, leaks
+from tests.scripted.recordings import ROOT
 
 if TYPE_CHECKING:
     from tests.scripted.model import Effect
@@ -22,8 +27,6 @@ _KILLED = -9
 _STEPS = {"apply-config": ("talos/install",), "bootstrap": ("talos/etcd",), "approve": ("talos/serving-certificates",)}
 _WRITING = ("prerequisites/resources", "crds/definitions")
 _WRITTEN = ("Namespace ", "Secret ", "CustomResourceDefinition ")
-# What else is written is made for a proof, and deleted again.
-_PROVING = ("core/pod-network", "core/names")
 
 
 def check(scenario: Scenario, wanted: list[Any], *ran: Ran) -> None:
@@ -95,8 +98,16 @@ def _steps(effect: Effect) -> tuple[str, ...]:
     if effect.kind == "swap":
         return tuple(f"core/{one.name}" for one in CORE_RELEASES if f".{one.name}.v" in effect.what)
     if effect.kind == "delete" or (effect.kind == "write" and not effect.what.startswith(_WRITTEN)):
-        return _PROVING
+        return _proving()
     return _STEPS.get(effect.kind, _WRITING)
+
+
+@cache
+def _proving() -> tuple[str, ...]:
+    """The steps that give proofs: what nobody else writes is made by them, and deleted again."""
+    graph = session.outline(session.Request(ROOT, Path(), load(ROOT, "lab"), ""))
+    probes = ((path, node.step.probe) for path, node in graph.nodes.items())
+    return tuple(path for path, probe in probes if isinstance(probe, partial) and probe.func is proofs._probe)
 
 
 # Steps of which every action has an effect on the world.

@@ -17,6 +17,7 @@ from tests.scripted import hardware, ports
 from tests.scripted.accidents import NO_ANSWER, Accident, Accidents, Moment
 from tests.scripted.answers import Answer, clock, folder, kernel_log, members, recorded, services, unknown
 from tests.scripted.canaries import new_bundle
+from tests.scripted.endpoint import Endpoint
 from tests.scripted.machines import mute
 from tests.scripted.recordings import Recordings, machine_name
 
@@ -48,6 +49,7 @@ class NodeAnswers:
         self._model = ring.model
         self._machines = ring.machines
         self._accidents = Accidents(ring.model)
+        self._endpoint = Endpoint(cluster, ring)
         self._questions: dict[str, Callable[[Command, list[str], Machine], Answer]] = {
             "dmesg": lambda _, __, machine: Answer(stdout=kernel_log(machine)),
             "etcd": self._members,
@@ -130,7 +132,10 @@ class NodeAnswers:
             return recorded("timed_out--05-before-bootstrap-etcd-members", machine["address"])
         return Answer(stdout=members(machine, self._machines.etcd.members(machine)))
 
-    def _time(self, _: Command, __: list[str], machine: Machine) -> Answer:
+    def _time(self, _: Command, words: list[str], machine: Machine) -> Answer:
+        checked = next((word.removeprefix("--check=") for word in words if word.startswith("--check=")), "")
+        if checked:
+            return self._endpoint.way(machine, checked)
         if not machine["synced"]:
             return recorded("time_server--05-before-bootstrap-no-ntp-time", machine["address"])
         return Answer(stdout=clock(machine))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,7 @@ from tests.scripted.contract import Question, Said
 from tests.scripted.lives import normal, without_unlocked
 from tests.scripted.machines import Delays
 from tests.scripted.node_answers import configuration
-from tests.scripted.recordings import ROOT
+from tests.scripted.repository import call_absent, renamed, write_repository
 from tests.scripted.ring import Ring
 from tests.scripted.runner import ScriptedRunner
 
@@ -108,13 +106,13 @@ class Scenario:
         place.mkdir(parents=True)
         if store is None:
             write_store(self.store)
-        self._write_repository(["controlplane"] * nodes + ["worker"] * workers)
+        write_repository(self.root, cluster, self.store, ["controlplane"] * nodes + ["worker"] * workers)
         if world is None:
             with Ring(self.world) as ring:
                 ring.machines.rack(self.inventory, delays or Delays())
                 ring.model.put("commit", COMMIT)
         for name in absent:
-            self._edit_inventory(f"  - name: {name}\n", f"  - name: {name}\n    absent: true\n")
+            call_absent(self.root, name)
 
     @property
     def root(self) -> Path:
@@ -272,7 +270,7 @@ class Scenario:
         with Ring(self.world) as ring:
             node, (_, config) = self.inventory.bootstrap, self.client(ring)
             places = {"NODE": str(node.address), "MAINTENANCE": str(node.maintenance_address)}
-            program, *words = (_renamed(word, tuple(places.items())) for word in question.words)
+            program, *words = (renamed(word, tuple(places.items())) for word in question.words)
             arguments: tuple[str | MemoryFile, ...] = (*words, MemoryFile(config, "--talosconfig="))
             try:
                 result = self.runner(ring).run(Command(Path("/programs") / program, arguments))
@@ -293,47 +291,3 @@ class Scenario:
                 {key: one for key, one in each.items() if key not in _OF_A_LIFE} for each in ring.model.machines()
             )
             return [*machines, *every]
-
-    def _write_repository(self, roles: list[str]) -> None:
-        for name in ("bootstrap/helmfile.d", "kubernetes", f"talos/{self.cluster}"):
-            shutil.copytree(ROOT / name, self.root / name)
-        for name in ("expected-crds.yaml", "probe.yaml", "resources.yaml"):
-            shutil.copy(ROOT / "bootstrap" / name, self.root / "bootstrap")
-        shutil.copy(ROOT / "talos" / "base.yaml", self.root / "talos")
-        inventory = (ROOT / "inventory" / f"{self.cluster}.yaml").read_text()
-        for old, new in (
-            ("provider: connect", "provider: file"),
-            (f"op://{self.cluster}/talos-{self.cluster}/bundle", f"file://{self.store}/bundle.yaml"),
-            (f"op://{self.cluster}/onepassword-connect/token", f"file://{self.store}/token"),
-        ):
-            assert old in inventory
-            inventory = inventory.replace(old, new)
-        # What nobody confirmed is refused for real machines, and nobody has to confirm anything here.
-        inventory = re.sub(r" *unverified: \[.*\]\n", "", inventory)
-        if self.cluster == "lab":
-            inventory += self._others(inventory[inventory.index("  - name: lab-01") :], roles)
-        (self.root / "inventory").mkdir()
-        (self.root / "inventory" / f"{self.cluster}.yaml").write_text(inventory)
-
-    def _others(self, first: str, roles: list[str]) -> str:
-        """The lab's further machines, made from its first."""
-        patches, found = self.root / "talos" / "lab", ""
-        for number, role in enumerate(roles[1:], start=2):
-            names = (("lab-01", f"lab-0{number}"), ("13.11", f"13.1{number}"), (":11", f":1{number}"))
-            found += _renamed(first, (*names, ("role: controlplane", f"role: {role}")))
-            (patches / role).mkdir(exist_ok=True)
-            patch = _renamed((patches / "controlplane" / "lab-01.yaml").read_text(), names)
-            (patches / role / f"lab-0{number}.yaml").write_text(patch)
-        return found
-
-    def _edit_inventory(self, old: str, new: str) -> None:
-        file = self.root / "inventory" / "lab.yaml"
-        content = file.read_text()
-        assert old in content
-        file.write_text(content.replace(old, new))
-
-
-def _renamed(content: str, names: tuple[tuple[str, str], ...]) -> str:
-    for old, new in names:
-        content = content.replace(old, new)
-    return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 from tests.scripted import invariants
@@ -49,3 +50,13 @@ def test_a_release_that_flux_lost_is_no_green_verdict(make: Make) -> None:
     assert ran.exit_code == 1, ran.stderr
     assert "coredns: revision 3 deployed by helm" in ran.stderr
     invariants.journal_is_true(scenario)
+
+
+def test_files_of_our_own_that_are_gone_are_made_again(make: Make) -> None:
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    shutil.rmtree(scenario.journal.parent / "core")
+    before = scenario.effects()
+    ran = scenario.run(**ALONE)
+    assert ran.exit_code == 0, ran.stderr
+    assert scenario.effects() == before

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from bootstrap.engine import journal_file
 from bootstrap.engine.journal import Journal
+from bootstrap.engine.lock import read_owner
+from bootstrap.host.errors import InputError
+from phases import session
 from tests.scripted import invariants
 from tests.scripted.sweep import sweep
 from tests.scripted.trap import Point, Trap
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
     from tests.scripted.conftest import Make
     from tests.scripted.scenario import Ran, Scenario
 
 INVALID = 3
+FLIPS = 200
+_PROGRAMS = {"talosctl": Path()}
 
 
 def refused(scenario: Scenario, *said: str, **order: Any) -> Ran:
@@ -32,26 +45,56 @@ def refused(scenario: Scenario, *said: str, **order: Any) -> Ran:
     return ran
 
 
-def test_a_journal_that_is_cut_anywhere_is_read_as_what_came_before(make: Make) -> None:
-    scenario = make()
-    assert scenario.run(trap=Trap(Point.AFTER_LINE, 4)).trapped
-    whole = scenario.journal.read_bytes()
-    entries = journal_file.read(scenario.journal).entries
-    for size in range(len(whole)):
-        scenario.journal.write_bytes(whole[:size])
-        kept = journal_file.read(scenario.journal)
-        assert kept.entries == entries[: whole[:size].count(b"\n")]
-        assert kept.size + kept.torn == size
-
-
-def test_a_journal_that_was_cut_is_no_hindrance(make: Make, dice: random.Random) -> None:
+def test_a_journal_that_is_cut_anywhere_is_read_as_what_came_before(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So whatever a run makes of a cut inside a record, it makes of the cut before that record."""
     scenario = make()
     assert scenario.run().exit_code == 0
     whole = scenario.journal.read_bytes()
-    for size in dice.sample(range(len(whole)), 20):
-        scenario.journal.write_bytes(whole[:size])
-        invariants.converged(scenario)
-        assert scenario.remembered().runs[-1].done
+    # Depends on nothing but its arguments; uncached, every line would be decoded ten thousand times.
+    monkeypatch.setattr(journal_file, "_decode", cache(journal_file._decode))
+    entries = journal_file.read(scenario.journal).entries
+    for size in reversed(range(len(whole))):
+        os.truncate(scenario.journal, size)
+        kept = journal_file.read(scenario.journal)
+        assert kept.entries == entries[: whole.count(b"\n", 0, size)]
+        assert kept.size == whole.rfind(b"\n", 0, size) + 1
+        assert kept.size + kept.torn == size
+
+
+def cuts(scenario: Scenario) -> Iterator[bytes]:
+    """The journal up to each record, where a run is told by it what no shorter one told."""
+    whole = scenario.journal.read_bytes()
+    told: set[str] = set()
+    for line_feed in re.finditer(rb"\n", whole):
+        scenario.journal.write_bytes(whole[: line_feed.end()])
+        found = scenario.remembered()
+        # Names of runs, times and reasons are for people.
+        open_ = [(action.step, action.index) for action in found.unfinished]
+        known = (found.identities, sorted(found.done), sorted(found.begun), open_, [run.done for run in found.runs])
+        if str(known) not in told:
+            told.add(str(known))
+            yield whole[: line_feed.end()]
+
+
+def test_a_journal_that_was_cut_after_any_record_is_no_hindrance(make: Make) -> None:
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    found = tuple(cuts(scenario))
+    assert len(found) > 40
+    # Another operator's machine with the same cluster, state and journal, for the other processor.
+    twin = make(world=scenario.world)
+    shutil.copytree(scenario.journal.parent, twin.journal.parent)
+
+    def resume(one: Scenario, journals: tuple[bytes, ...]) -> None:
+        for journal in journals:
+            one.journal.write_bytes(journal)
+            invariants.converged(one)
+            assert one.remembered().runs[-1].done
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(resume, (scenario, twin), (found[::2], found[1::2])))
 
 
 def test_a_run_goes_on_with_a_journal_that_was_cut(make: Make, wanted: list[Any], dice: random.Random) -> None:
@@ -66,16 +109,37 @@ def test_a_run_goes_on_with_a_journal_that_was_cut(make: Make, wanted: list[Any]
         assert scenario.final_world() == wanted
 
 
+def flips(content: bytes, dice: random.Random, count: int) -> Iterator[bytes]:
+    """The content with one bit flipped, but not in its last line feed: without that the last record is a torn one."""
+    for place in dice.sample(range(len(content) - 1), count):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << dice.randrange(8)
+        yield bytes(flipped)
+
+
 def test_a_flipped_bit_is_refused_and_nothing_is_written(make: Make, dice: random.Random) -> None:
     scenario = make()
     assert scenario.run(trap=Trap(Point.AFTER_LINE, 5)).trapped
-    whole = scenario.journal.read_bytes()
-    for _ in range(15):
-        place = dice.randrange(whole.rindex(b"\n"))
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << dice.randrange(8)
+    for flipped in flips(scenario.journal.read_bytes(), dice, 5):
         scenario.journal.write_bytes(flipped)
         refused(scenario, "the journal", str(scenario.journal), "--rebuild-journal")
+
+
+def test_no_run_begins_with_a_flipped_bit(make: Make, dice: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way of a run up to its first step, in this process."""
+    scenario = make()
+    assert scenario.run().exit_code == 0
+    request = session.Request(scenario.root, scenario.place, scenario.inventory, "again")
+    monkeypatch.setattr(session, "open_world", lambda *given: session._world(given[0], given[1], given[3], _PROGRAMS))
+    monkeypatch.setattr(session, "execute", lambda *_, **__: pytest.fail("a run began"))
+    for flipped in flips(scenario.journal.read_bytes(), dice, FLIPS):
+        scenario.journal.write_bytes(flipped)
+        with pytest.raises(InputError) as caught:
+            session.run(request)
+        assert str(scenario.journal) in str(caught.value)
+        assert "--rebuild-journal" in caught.value.remedy
+        assert scenario.journal.read_bytes() == flipped
+        assert read_owner(scenario.journal.parent) is None
 
 
 def test_another_clusters_journal_is_refused(make: Make) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.secret import Redactor
 from gitops.build import Kustomize
-from gitops.tree import load
+from gitops.loader import load
 from talos.client import Talosctl
 from tests.scripted.recordings import ROOT, Recordings, charts_digest, of_the_machine, of_the_tree
 

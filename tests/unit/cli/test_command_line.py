@@ -47,7 +47,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("line", ["--list", "--help", "--help bootstrap", "config"])
+@pytest.mark.parametrize("line", ["--list", "--help", "--help bootstrap", "lab.fault --help", "config"])
 def test_what_it_says(line: str, snapshot: SnapshotAssertion) -> None:
     answer = invoke(*line.split())
     assert (answer.code, answer.stderr) == (0, "")
@@ -124,6 +124,25 @@ def test_a_list_whose_reader_has_gone_ends_quietly() -> None:
     line = f"{{ '{ROOT}/invoke' --list; echo $? >&2; }} | true"
     result = ShCommandRunner(Redactor()).run(Command(Path("/bin/sh"), ("-c", line), folder=ROOT))
     assert result.stderr == b"0\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "redirection", "code", "said"),
+    [
+        ("--list", ">/dev/full", 1, "standard output cannot be written\n  cause: No space left on device"),
+        ("config", ">/dev/full", 1, "standard output cannot be written\n  cause: No space left on device"),
+        ("config --cluster lba", "2>/dev/full", 3, ""),
+        ("config --clster lab", "2>/dev/full", 3, ""),
+        ("config", ">&-", 0, ""),
+        ("config --cluster lba", "2>&-", 3, ""),
+        ("config --cluster lba", "<&- >&- 2>&-", 3, ""),
+    ],
+)
+def test_streams_that_cannot_be_written(line: str, redirection: str, code: int, said: str) -> None:
+    # Outside the braces nothing is redirected, so the code is always told.
+    script = f"{{ '{ROOT}/invoke' {line} {redirection}; }}; echo $? >&2"
+    result = ShCommandRunner(Redactor()).run(Command(Path("/bin/sh"), ("-c", script), folder=ROOT))
+    assert result.stderr.decode() == (f"error: {said}\n{code}\n" if said else f"{code}\n")
 
 
 def test_the_list_loads_nothing_heavy() -> None:

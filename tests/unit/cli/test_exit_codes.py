@@ -116,6 +116,16 @@ def test_a_bug_is_one_line_and_1(bug: Exception, tmp_path: Path, monkeypatch: py
     assert str(next((tmp_path / ".firstlight" / "errors").iterdir())) in lines[0]
 
 
+def test_a_bug_that_finds_no_room_for_its_traceback_is_still_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".firstlight").write_text("")
+    monkeypatch.setenv("FIRSTLIGHT_ROOT", str(tmp_path))
+    found, lines = at_the_edge(OSError(28, "No space left on device", "/a/file"))
+    assert (found, len(lines)) == (1, 1)
+    assert lines[0].startswith("error: unexpected OSError: No space left on device: /a/file; the traceback cannot be")
+
+
 def test_no_error_class_has_a_code_of_its_own() -> None:
     assert list(modules())
     assert all(isinstance(each.exit_code, ExitCode) for each in subclasses(FirstlightError))

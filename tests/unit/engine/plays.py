@@ -83,6 +83,8 @@ class Part:
     early: bool
     actions: int
     slow: bool
+    # Whether the memory calls it done, rightly or not.
+    remembered: bool
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def plays(draw: st.DrawFn, outcomes: tuple[Outcome, ...] = tuple(Outcome), *, se
             early, actions, slow = draw(st.booleans()), draw(st.integers(1, 3)), draw(st.booleans())
             actions += outcome is Outcome.INTERRUPTS
             name = f"s{len(parts)}"
-            parts.append(Part(name, f"p{number}", outcome, tuple(sorted(needs)), early, actions, slow))
+            place, ordered = f"p{number}", tuple(sorted(needs))
+            parts.append(Part(name, place, outcome, ordered, early, actions, slow, remembered=draw(st.booleans())))
     names = [*(part.name for part in parts), *(f"p{number}" for number in range(len(layout)))]
     some = st.lists(st.sampled_from(names), max_size=3).map(tuple)
     play = Play(
@@ -140,12 +143,16 @@ class Stage(NoRecorder):
     log: list[tuple[str, str, int]] = field(default_factory=list)
     signals: FakeSignals = field(default_factory=FakeSignals)
     heard: threading.Event = field(default_factory=threading.Event)
+    remembered: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _open: dict[str, int] = field(default_factory=dict)
 
     def note(self, kind: str, path: str, index: int = 0) -> None:
         with self._lock:
             self.log.append((kind, path, index))
+
+    def was_done(self, path: str) -> bool:
+        return path in self.remembered
 
     def action_begins(self, path: str, index: int, action: Action) -> None:  # noqa: ARG002 # the protocol's
         self._open[path] = int(action.description.split()[-1])
@@ -180,6 +187,7 @@ class Stage(NoRecorder):
     def perform(self, play: Play) -> Performance:
         """Run a play on this stage, with what earlier ones left on it."""
         self.log.clear()
+        self.remembered = {f"{part.phase}/{part.name}" for part in play.parts if part.remembered}
         graph = Graph([self._phase(name, play) for name in dict.fromkeys(part.phase for part in play.parts)])
         try:
             selection = select(graph, only=play.only, start=play.start, skip=play.skip)

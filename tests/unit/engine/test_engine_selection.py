@@ -74,6 +74,15 @@ def test_what_was_not_selected_is_probed_when_needed_and_never_acted_on() -> Non
     }
 
 
+def test_files_of_our_own_that_are_needed_are_made_though_not_selected() -> None:
+    world = World()
+    phases = [phase("a", world.acting("one", writes=False)), phase("b", world.acting("two", needs=("one",)))]
+    chosen = partial(select, only=["b"])
+    verdict = run_phases(phases, selection=chosen)
+    assert (verdict.exit_code, world.effects) == (ExitCode.DONE, ["one", "two"])
+    assert [step.state.value for step in verdict.steps()] == ["done", "done"]
+
+
 def test_a_need_that_is_neither_done_nor_selected_is_refused_before_anything_is_changed() -> None:
     world = World()
     phases = [phase("a", world.acting("one")), phase("b", world.acting("two", needs=("one",)))]

@@ -88,6 +88,26 @@ def test_a_run_is_remembered(tmp_path: Path) -> None:
     assert (found.begun, found.unfinished) == ({}, ())
 
 
+def test_what_was_done_when_a_run_last_looked_is_a_hint_for_the_next(tmp_path: Path) -> None:
+    def told(*moves: tuple[str, State], life: str = "") -> bool:
+        with opened(tmp_path, life=life) as journal:
+            journal.run_begins("run", COMMAND, {})
+            for path, state in moves:
+                journal.step_moved(path, state, "a reason", 1.0)
+        with opened(tmp_path, life=life) as journal:
+            return journal.was_done("a/one")
+
+    assert not told()
+    assert told(("a/one", State.PROBING), ("a/one", State.DONE))
+    assert told(("a/one", State.PROBING)), "a run that was killed before it knew says nothing"
+    assert told(("a/one", State.SKIPPED), ("a/two", State.FAILED)), "nor does one that left it out"
+    assert not told(("a/one", State.ACTING))
+    assert told(("a/one", State.DONE))
+    assert not told(("a/one", State.PROBING), ("a/one", State.FAILED))
+    assert told(("a/one", State.DONE))
+    assert not told(life="other machines")
+
+
 def test_each_effect_is_announced_on_disk_before_it_comes_about(tmp_path: Path) -> None:
     world, seen = World(), []
 

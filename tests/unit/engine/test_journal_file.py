@@ -168,6 +168,13 @@ def test_a_file_that_is_not_there_is_empty_and_a_folder_is_refused(tmp_path: Pat
         read(tmp_path / FILE)
 
 
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_is_no_journal(tmp_path: Path, device: str) -> None:
+    (tmp_path / FILE).symlink_to(device)
+    with pytest.raises(InputError, match="cannot be read: no regular file"):
+        read(tmp_path / FILE)
+
+
 def test_a_journal_is_for_its_owner_alone(whole: Path) -> None:
     assert whole.stat().st_mode & 0o777 == 0o600
 

@@ -242,6 +242,16 @@ def test_what_was_not_selected_is_not_planned_unless_it_is_needed() -> None:
     assert steps(plan)["a/other"].text == "not selected"
 
 
+def test_files_of_our_own_that_are_needed_are_planned_though_not_selected() -> None:
+    world = World()
+    phases = [
+        phase("a", world.acting("one", writes=False)),
+        phase("b", foreseeing(world.acting("two", needs=("one",)))),
+    ]
+    plan = plan_of(phases, selection=lambda graph: select(graph, only=["b"]))
+    assert plan.announced == (("a/one", 1, "make one"), ("b/two", 1, "make two"))
+
+
 def test_given_values_stand_for_steps_that_are_not_gone_through() -> None:
     got: list[str] = []
     reads = keeping(got)

@@ -160,6 +160,15 @@ def test_only_the_log_holds_tracebacks(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_log_that_finds_no_room_is_told_once_and_ends_nothing(tmp_path: Path) -> None:
+    path, plain = tmp_path / "log", io.StringIO()
+    path.symlink_to("/dev/full")
+    with LogFile(path) as log:
+        verdict = run_phases([phase("a", reading("one"))], readers=[log, PlainLines(plain)])
+    assert verdict.exit_code == 0
+    assert plain.getvalue().count("LogFile failed") == 1
+
+
 def test_the_report_is_written_on_failure_too(tmp_path: Path) -> None:
     about = About("LAB", "invoke bootstrap", ("core",), identity={"UID": "u-1"}, inputs={"core/a": "12"})
     verdict = one_run(ReportWriter(tmp_path / "run", lambda: about))

@@ -16,7 +16,8 @@ from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError
 from bootstrap.host.objects import dig, mapping, name_of, text
 from gitops import origins, releases
-from gitops.tree import KUSTOMIZE_GROUP, Name, load
+from gitops.loader import load
+from gitops.tree import KUSTOMIZE_GROUP, Name
 from tests.unit.gitops import trees
 
 if TYPE_CHECKING:

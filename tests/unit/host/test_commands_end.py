@@ -16,7 +16,7 @@ import pytest
 from bootstrap.host import commands
 from bootstrap.host.commands import Command, CommandError, ShCommandRunner
 from bootstrap.host.groups import has_ended
-from bootstrap.host.secret import Redactor
+from bootstrap.host.secret import Redactor, Secret
 
 SHELL = Path(shutil.which("sh") or "/bin/sh")
 # Its shell ends when it is asked to, what the shell started does not.
@@ -42,6 +42,13 @@ def living(token: str) -> int:
         except OSError:
             continue
     return count
+
+
+def test_the_cause_of_a_failure_is_no_hint_behind_it(runner: ShCommandRunner) -> None:
+    line = "printf 'Error: YAML parse error on a.yaml\\n\\nUse --debug flag to render out invalid YAML\\n' >&2; exit 1"
+    with pytest.raises(CommandError) as caught:
+        runner.run(shell(line))
+    assert caught.value.cause == "Error: YAML parse error on a.yaml"
 
 
 def test_a_time_limit_ends_all_that_a_program_started(runner: ShCommandRunner) -> None:
@@ -107,3 +114,9 @@ def test_a_child_that_ended_unseen_has_not_run_out_of_time() -> None:
     assert has_ended(process.pid)
     process.wait()
     assert has_ended(process.pid)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 6_000_001])
+def test_a_program_gets_and_gives_everything(runner: ShCommandRunner, size: int) -> None:
+    content = (b"line\n\0" * size)[:size]
+    assert runner.run(Command(Path("/bin/cat"), stdin=Secret(content, "content"))).stdout == content

@@ -84,6 +84,7 @@ def test_a_variable_s_text_becomes_the_setting_s_kind(
         ("WORKERS", "-1", 'FIRSTLIGHT_WORKERS: "-1" is not a whole number from 1 to 64'),
         ("WORKERS", "2.0", 'FIRSTLIGHT_WORKERS: "2.0" is not a whole number from 1 to 64'),
         ("OUTPUT", "jsn", 'FIRSTLIGHT_OUTPUT: "jsn" is none of text, json; nearest: json'),
+        ("CACHE", "/dev/null", "FIRSTLIGHT_CACHE: /dev/null is no folder"),
         ("OUTPUTS", "x", "FIRSTLIGHT_OUTPUTS is no setting; nearest: FIRSTLIGHT_OUTPUT"),
     ],
 )

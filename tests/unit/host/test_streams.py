@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bootstrap.host.streams import silence_closed, write_line
+from bootstrap.host.errors import FirstlightError
+from bootstrap.host.streams import silence_closed, write_data, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,14 @@ def test_one_that_has_failed_already_leads_nowhere_too(gone: TextIO) -> None:
 def test_a_line_that_nobody_reads_is_no_error(gone: TextIO) -> None:
     write_line(gone, "one")
     write_line(gone, "two")
+
+
+def test_data_that_finds_no_room_is_an_error_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 # a device
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(FirstlightError, match="standard output cannot be written: No space left on device"):
+            write_data("a list")
+        write_data("another")
 
 
 def test_one_that_is_read_is_left_alone() -> None:

@@ -41,6 +41,11 @@ def expected(case: Path) -> list[str]:
     ]
 
 
+def text_of(case: Path) -> str:
+    """Of all its files."""
+    return "\n".join(file.read_text() for file in (case.rglob("*.yaml") if case.is_dir() else [case]))
+
+
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)
 def test_refused_with_every_problem(case: Path) -> None:
     with pytest.raises(InputError) as caught:
@@ -69,8 +74,11 @@ def test_what_may_be_a_secret_is_never_shown(case: Path) -> None:
 
 
 def test_a_secret_is_planted_where_people_put_them() -> None:
-    planted = {case.stem for case in REFUSED if case.is_file() and "planted" in case.read_text()}
-    assert planted == {"value-in-place-of-reference", "git-url-with-a-token", "connect-host-with-a-password"}
+    planted = {case.stem for case in REFUSED if "planted" in text_of(case)}
+    assert planted == {
+        "value-in-place-of-reference", "git-url-with-a-token", "connect-host-with-a-password",
+        "settings-and-a-url-with-a-token",
+    }  # fmt: skip
 
 
 def test_the_lab() -> None:
@@ -120,6 +128,7 @@ def test_what_is_left_out_has_defaults() -> None:
     assert node.machine is None
     assert cluster.budgets["talos"] == Budget(420, 840)
     assert cluster.budgets["total"] == Budget(1200, 2400)
+    assert cluster.release_seconds == 420
 
 
 def test_budgets_that_are_given() -> None:
@@ -132,6 +141,7 @@ def test_budgets_that_are_given() -> None:
     ("name", "hint"),
     [
         ("lba", "nearest: lab"),
+        ("INFRA", "nearest: infra"),
         ("zzz", "known: infra, lab"),
         ("../secret", "known: infra, lab"),
         ("", "known: infra, lab"),
@@ -145,6 +155,13 @@ def test_an_unknown_cluster_gets_the_nearest_names(tmp_path: Path, name: str, hi
         loader.load(tmp_path, name)
     assert caught.value.cause == hint
     assert caught.value.remedy == "give --cluster one of: infra, lab"
+
+
+def test_a_repository_without_clusters(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        loader.load(tmp_path, "lab")
+    assert caught.value.cause == f"{tmp_path}/inventory has no file of a cluster"
+    assert caught.value.remedy == "name the repository with FIRSTLIGHT_ROOT"
 
 
 def test_importing_the_loader_does_not_import_pydantic() -> None:

@@ -180,18 +180,20 @@ def test_every_unresolvable_reference_is_named_and_no_value(tmp_path: Path) -> N
         f"file://{tmp_path}/gone",
         f"file://{tmp_path}/blank",
         f"file://{tmp_path}",
+        "file:///dev/zero",
         "op://lab/talos-lab/bundle",
         "vault:secret/path",
         environment={"THERE": VALUE, "EMPTY": ""},
         provider=SecretProvider.ENV,
     )
-    assert text.startswith("7 secrets cannot be resolved")
+    assert text.startswith("8 secrets cannot be resolved")
     for expected in (
         "env://GONE: the environment variable GONE is not set",
         "env://EMPTY: the value is empty",
         "gone: the file cannot be read: No such file or directory",
         "blank: the value is empty",
         "the file cannot be read: Is a directory",
+        "file:///dev/zero: the file is larger than 1048576 bytes",
         "op://lab/talos-lab/bundle: nobody answers op:// references: the inventory's secret provider is env",
         "vault:secret/path: is not of the form",
     ):
@@ -249,6 +251,16 @@ def test_connect_that_does_not_answer() -> None:
     environment = {"OP_CONNECT_HOST": "http://127.0.0.1:1", "OP_CONNECT_TOKEN": TOKEN}
     expected = "1Password Connect at 127.0.0.1:1 does not answer: Connection refused"
     assert expected in refused(str(BUNDLE), environment=environment)
+
+
+@pytest.mark.parametrize(
+    "host", ["http://user:planted@127.0.0.1:1", "ftp://127.0.0.1", "127.0.0.1:8080", "https://h/planted?x", "http://"]
+)
+def test_a_host_that_is_no_url_is_refused_unseen(host: str) -> None:
+    environment = {"OP_CONNECT_HOST": host, "OP_CONNECT_TOKEN": TOKEN}
+    assert "OP_CONNECT_HOST is not of the form https://NAME or http://NAME" in refused(
+        str(BUNDLE), environment=environment
+    )
 
 
 def test_the_url_of_the_inventory_is_taken_without_a_variable(connect: Connect) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from kube.adoption import AdoptionBaseline, AdoptionState, Revision, Running, adopted, judge, revision_of
+from kube.adoption import AdoptionBaseline, AdoptionState, adopted, judge
 from kube.helm import Release
+from kube.revisions import Revision, Running, revision_of
 
 KEY = b"key"
 DEPLOYMENT = "apps/v1 Deployment default/app"

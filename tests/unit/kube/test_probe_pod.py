@@ -7,9 +7,10 @@ import pytest
 
 from bootstrap.engine import Action, Done, Phase, Step, ToDo
 from bootstrap.engine.testing import run_phases
-from bootstrap.host.objects import name_of, objects, text
+from bootstrap.host.objects import mapping, name_of, objects, text
 from bootstrap.host.yaml_io import load_file
-from kube.probe_pod import ATTEMPTS, COMPONENT, Answer, Outcome, Word, ask, pod, read
+from kube.belongings import labels_of
+from kube.probe_pod import ATTEMPTS, Answer, Outcome, Word, ask, pod, read
 
 if TYPE_CHECKING:
     from bootstrap.engine import Context
@@ -100,7 +101,13 @@ def test_each_question_is_a_container_of_the_one_image() -> None:
     assert [one["args"] for one in containers] == [["connect", "--timeout=5s", one] for one in QUESTIONS.values()]
     assert len({text(one, "image") for one in containers}) == 1
     assert text(made, "spec", "dnsPolicy") == "ClusterFirst"
-    assert text(made, "metadata", "labels", COMPONENT) == "names"
+
+
+def test_a_pod_is_found_by_its_labels_whatever_the_template_says() -> None:
+    bare = {**template(), "metadata": {"name": "bare", "namespace": "kube-system"}}
+    for model in (bare, template()):
+        made = pod(model, QUESTIONS, purpose="names", dns_policy="Default")
+        assert mapping(made, "metadata", "labels").items() >= labels_of("names").items()
 
 
 def test_no_two_pods_have_one_name() -> None:

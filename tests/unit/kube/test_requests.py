@@ -11,8 +11,8 @@ import pytest
 
 from bootstrap.engine.retry import REQUEST, Retry
 from bootstrap.engine.testing import FakeClock
-from kube import lightkube_cluster
-from kube.cluster import CONFIG_MAP, Outcome
+from kube.cluster import CONFIG_MAP, SECRET, Outcome
+from kube.discovery import Resource
 from kube.errors import KubeError, KubeErrorKind
 from kube.lightkube_cluster import LightkubeCluster
 
@@ -55,7 +55,7 @@ class Server:
         client = httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(self))
         retry = Retry(REQUEST, clock=self.clock, random=Random(0))  # noqa: S311 # jitter is no secret
         cluster = LightkubeCluster(client, retry=retry)
-        cluster._resources = {CONFIG_MAP: lightkube_cluster._Resource("/api/v1", "configmaps", namespaced=True)}
+        cluster._discovery._known = {CONFIG_MAP: Resource("/api/v1", "configmaps", namespaced=True)}
         return cluster
 
 
@@ -136,3 +136,11 @@ def test_patience_with_one_request_ends() -> None:
         server.cluster().get(CONFIG_MAP, "one", "a")
     assert len(server.asked) <= REQUEST.attempts
     assert server.clock.monotonic() <= REQUEST.seconds
+
+
+def test_a_watch_of_a_kind_that_is_not_served_has_to_begin_with_a_list() -> None:
+    nothing = httpx2.Response(200, json={"items": []})
+    server = Server(nothing, nothing)
+    cluster = server.cluster()
+    assert list(cluster._changes(SECRET, "", {})) == [None]
+    assert server.asked == ["GET /api", "GET /apis"]

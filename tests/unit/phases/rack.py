@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from bootstrap.engine.testing import Recording, run_phases
 from bootstrap.host.commands import Command, CommandError, Result
-from bootstrap.host.secret import Redactor, Secret
+from bootstrap.host.secret import Secret
 from inventory.loader import load
 from inventory.model import Role
 from phases.refs import MACHINES, RENDER, SECRETS
 from phases.world import Credentials, World
 from talos.bundle import Bundle
-from talos.client import Talosctl
 from talos.probe import Observation, State
+from tests import worlds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,12 +229,12 @@ def world(rack: Rack, state: Path) -> World:
     def connect(*_: object, **__: object) -> Any:
         raise AssertionError
 
-    return World(
-        root=ROOT, cluster=rack.cluster, state=state, runner=rack, programs={},
-        talosctl=Talosctl(Path("talosctl"), rack),
-        observe=rack.observe, connect=connect, redactor=Redactor(), environment={}, trust=None, overlays=(), commit="",
-        stand_ins=frozenset(),
-    )  # fmt: skip
+    return worlds.world(state, cluster=rack.cluster, runner=rack, observe=rack.observe, connect=connect)
+
+
+def said(verdict: Verdict) -> str:
+    """All that the failures of a run say."""
+    return " ".join(f"{failure.fact} {failure.cause} {failure.problems}" for failure in verdict.failures)
 
 
 def run(rack: Rack, phase: Phase, recording: Recording, **values: object) -> Verdict:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from bootstrap.engine import Conflict, Done
-from bootstrap.host.commands import Command, ShCommandRunner
+from bootstrap.host.commands import Command, CommandError, ShCommandRunner
+from bootstrap.host.errors import ExitCode
 from bootstrap.host.secret import Redactor
 from phases.preflight import _commit
 
@@ -51,12 +52,12 @@ def commit(work: Path, *, push: bool = True) -> str:
     return git(work, "rev-parse", "HEAD")
 
 
-def judged(work: Path) -> object:
+def judged(work: Path, *, program: str = "git") -> object:
     """What the step finds."""
     source = SimpleNamespace(url=str(work.parent / "remote"), ref=REF)
     world = SimpleNamespace(
         root=work, commit="", cluster=SimpleNamespace(git=source), runner=ShCommandRunner(Redactor()),
-        programs={"git": Path(str(shutil.which("git")))},
+        programs={program: Path(str(shutil.which("git")))},
     )  # fmt: skip
     return _commit(cast("World", world), cast("Context", None))
 
@@ -96,3 +97,16 @@ def test_a_ref_that_is_not_there_is_refused(repository: Path) -> None:
     found = judged(repository)
     assert isinstance(found, Conflict)
     assert found.cause.startswith("it is at nothing")
+
+
+def test_without_git_there_is_no_commit(repository: Path) -> None:
+    found = judged(repository, program="op")
+    assert isinstance(found, Conflict)
+    assert found.remedy == "apt-get install git"
+
+
+def test_a_remote_that_does_not_answer_is_invalid_input(repository: Path) -> None:
+    shutil.rmtree(repository.parent / "remote")
+    with pytest.raises(CommandError, match="ls-remote") as caught:
+        judged(repository)
+    assert caught.value.exit_code is ExitCode.INVALID

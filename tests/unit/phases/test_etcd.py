@@ -15,7 +15,7 @@ from bootstrap.host.errors import ExitCode
 from phases import etcd
 from talos.probe import State
 from tests.unit.phases import rack as racks
-from tests.unit.phases.rack import LOST, Box, Rack
+from tests.unit.phases.rack import LOST, Box, Rack, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +30,6 @@ ALREADY = "rpc error: code = AlreadyExists desc = etcd data directory is not emp
 def run(rack: Rack, folder: Path, recording: Recording | None = None) -> Verdict:
     phase = Phase(name="talos", title="x", steps=(etcd.step(racks.world(rack, folder)),), target=5000.0)
     return racks.run(rack, phase, recording or Recording())
-
-
-def said(verdict: Verdict) -> str:
-    return " ".join(f"{failure.fact} {failure.cause} {failure.problems}" for failure in verdict.failures)
 
 
 def sent(rack: Rack) -> dict[str, int]:

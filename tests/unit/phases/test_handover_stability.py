@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kube.cluster import Cluster, Look
     from phases.world import World
 
+# Seconds of the fake clock, more than any look here needs.
+PATIENCE = 600.0
 # What is seen at each look, the probe's among them; the last stays.
 SEEN = (False, True, False, True, True)
 
@@ -47,8 +49,8 @@ def test_every_kustomization_has_to_stay_ready() -> None:
     clock = FakeClock()
     flapping = Flapping(clock)
     (criterion,) = (one for one in criteria.criteria() if one.name == "kustomizations")
-    world = cast("World", SimpleNamespace(is_verdict=False))
-    step = replace(criteria.step_of(world, replace(criterion, look=flapping.look)), needs=(API.name,))
+    world = cast("World", SimpleNamespace(is_verdict=False, cluster=SimpleNamespace(release_seconds=PATIENCE)))
+    step = replace(criteria.step_of(world, replace(criterion, look=flapping.look)), needs=(API.name,), reads=None)
     access = Access(cast("Cluster", flapping), Path())
     try:
         verdict = run_phases([phase("handover", step)], values={API.name: access}, clock=clock)

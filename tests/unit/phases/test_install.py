@@ -13,7 +13,7 @@ from bootstrap.host.errors import ExitCode
 from phases import install
 from talos.probe import State
 from tests.unit.phases import rack as racks
-from tests.unit.phases.rack import LOST, Box, Rack
+from tests.unit.phases.rack import LOST, Box, Rack, said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +27,6 @@ INVALID = "rpc error: code = InvalidArgument desc = configuration validation fai
 def run(rack: Rack, folder: Path, recording: Recording | None = None) -> Verdict:
     phase = Phase(name="talos", title="x", steps=(install.step(racks.world(rack, folder)),), target=5000.0)
     return racks.run(rack, phase, recording or Recording())
-
-
-def said(verdict: Verdict) -> str:
-    return " ".join(f"{failure.fact} {failure.cause} {failure.problems}" for failure in verdict.failures)
 
 
 def test_every_machine_in_maintenance_is_configured_once(tmp_path: Path) -> None:

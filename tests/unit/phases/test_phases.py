@@ -1,47 +1,30 @@
 from __future__ import annotations
 
 import base64
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bootstrap.engine.graph import Graph
 from bootstrap.engine.selection import names
-from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import InputError
-from bootstrap.host.secret import Redactor, Secret
+from bootstrap.host.secret import Secret
 from inventory.loader import load
-from kube.lightkube_cluster import LightkubeCluster
 from phases.catalogue import build
 from phases.resources import load_resources, resolve
 from phases.session import Request, check
-from phases.world import World
-from talos.client import Talosctl
-from talos.probe import observe
+from tests import worlds
+
+if TYPE_CHECKING:
+    from phases.world import World
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    runner = ShCommandRunner(Redactor())
-    return World(
-        root=ROOT,
-        cluster=load(ROOT, "lab"),
-        state=tmp_path,
-        runner=runner,
-        programs={},
-        talosctl=Talosctl(Path(), runner),
-        observe=partial(observe, talosctl=Talosctl(Path(), runner)),
-        connect=LightkubeCluster.connect,
-        redactor=Redactor(),
-        environment={},
-        trust=None,
-        overlays=(),
-        commit="0" * 40,
-        stand_ins=frozenset(),
-    )
+    return worlds.world(tmp_path)
 
 
 def test_the_phases_are_those_of_the_specification_in_their_order(world: World) -> None:
@@ -99,6 +82,8 @@ def test_a_reference_is_filled_in_in_memory(tmp_path: Path) -> None:
     [
         (SECRET % "hunter2", ":4:21: Secret token: the value of token is no reference"),
         ("kind: Namespace\n", ":1:1: an object without kind or name"),
+        ("# nothing\n---\n---\nkind: Namespace\n", ":4:1: an object without kind or name"),
+        ("# nothing\n", "bootstrap/resources.yaml: it holds no object"),
         ("a: [\n", "bootstrap/resources.yaml"),
     ],
 )

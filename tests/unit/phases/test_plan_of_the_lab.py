@@ -25,14 +25,16 @@ from phases import foresight, plan
 from phases.catalogue import build
 from phases.foresight import TouchedError
 from phases.refs import CHARTS, EXTRACT
-from phases.world import World
 from talos import bundle as bundles
 from talos.client import Talosctl
 from talos.probe import Observation, State
+from tests import worlds
 from tests.unit.phases.rack import Rack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from phases.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = ("kustomize", "talosctl")
@@ -104,11 +106,10 @@ def world(root: Path, programs: Callable[[str], Path]) -> World:
     runner = Answering()
     talosctl = Talosctl(programs("talosctl"), runner)
     found = {name: programs(name) for name in PROGRAMS}
-    return World(
-        root=root, cluster=load(root, "lab"), state=root / ".firstlight" / "lab", runner=runner,
-        programs={**found, "helmfile": Path("/no/helmfile"), "helm": Path("/no/helm")}, talosctl=talosctl,
-        observe=foresight.untouched, connect=foresight.untouched, redactor=Redactor(), environment={}, trust=None,
-        overlays=(), commit="", stand_ins=frozenset(),
+    return worlds.world(
+        root / ".firstlight" / "lab", root=root, cluster=load(root, "lab"), runner=runner, talosctl=talosctl,
+        programs={**found, "helmfile": Path("/no/helmfile"), "helm": Path("/no/helm")},
+        observe=foresight.untouched, connect=foresight.untouched,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,11 @@ from bootstrap.engine import Phase
 from bootstrap.engine.machine import State
 from bootstrap.engine.proof import Proof, ProofKind
 from bootstrap.engine.testing import run_phases
-from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import FirstlightError
-from bootstrap.host.secret import Redactor
-from inventory.loader import load
-from kube.lightkube_cluster import LightkubeCluster
 from phases.proofs import Proving, forget, kind_of, proofs_folder, proving_step
 from phases.refs import API, CORE_RELEASES, FILES
-from phases.world import Access, World
-from talos.client import Talosctl
-from talos.probe import Observation
-from talos.probe import State as PortState
+from phases.world import Access
+from tests import worlds
 
 if TYPE_CHECKING:
     from bootstrap.engine.verdict import StepResult
@@ -31,26 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 CILIUM, COREDNS = CORE_RELEASES[:2]
-
-
-def made(state: Path) -> World:
-    runner = ShCommandRunner(Redactor())
-    return World(
-        root=ROOT,
-        cluster=load(ROOT, "lab"),
-        state=state,
-        runner=runner,
-        programs={},
-        talosctl=Talosctl(Path(), runner),
-        observe=lambda *_: Observation(PortState.CLOSED, ""),
-        connect=LightkubeCluster.connect,
-        redactor=Redactor(),
-        environment={},
-        trust=None,
-        overlays=(),
-        commit="",
-        stand_ins=frozenset(),
-    )
 
 
 @dataclass
@@ -87,7 +61,7 @@ class Place:
 
     def run(self, *, prove: bool = False) -> StepResult:
         """A run of its own."""
-        world = replace(made(self.state), prove=prove)
+        world = worlds.world(self.state, prove=prove)
         values: dict[str, Any] = {
             FILES.name: Tree(self.has), API.name: Access(Api(self.identity), Path()),  # type: ignore[arg-type] # only identity is asked
             "cilium": None, "coredns": None,
@@ -109,7 +83,7 @@ class Place:
 
     def age(self, seconds: float) -> None:
         """Let time pass."""
-        path = proofs_folder(made(self.state)) / "names.json"
+        path = proofs_folder(worlds.world(self.state)) / "names.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "time": time.time() - seconds}))
 
 
@@ -138,14 +112,14 @@ def test_who_asks_for_it_gets_another(place: Place) -> None:
 @pytest.mark.parametrize("release", ["cilium", "coredns"])
 def test_what_is_changed_has_to_be_proven_again(release: str, place: Place) -> None:
     place.run()
-    forget(made(place.state), release)
+    forget(worlds.world(place.state), release)
     place.run()
     assert place.asked == 2
 
 
 def test_a_change_of_something_else_leaves_the_proof(place: Place) -> None:
     place.run()
-    forget(made(place.state), "spegel")
+    forget(worlds.world(place.state), "spegel")
     place.run()
     assert place.asked == 1
 
@@ -188,20 +162,20 @@ def test_a_tree_without_the_release_has_nothing_to_prove(place: Place) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"cluster": "two"}'])
 def test_a_file_that_nobody_can_read_is_no_proof(content: str, place: Place) -> None:
     place.run()
-    (proofs_folder(made(place.state)) / "names.json").write_text(content)
+    (proofs_folder(worlds.world(place.state)) / "names.json").write_text(content)
     place.run()
     assert place.asked == 2
-    (proofs_folder(made(place.state)) / "names.json").write_text(content)
-    forget(made(place.state), "spegel")
+    (proofs_folder(worlds.world(place.state)) / "names.json").write_text(content)
+    forget(worlds.world(place.state), "spegel")
 
 
 def test_a_stand_in_makes_a_proof_one_by_a_stand_in(place: Place) -> None:
-    world = replace(made(place.state), stand_ins=frozenset({"cilium"}))
+    world = worlds.world(place.state, stand_ins=frozenset({"cilium"}))
     assert kind_of(world, (CILIUM, COREDNS)) is ProofKind.STAND_IN
     assert kind_of(world, (COREDNS,)) is ProofKind.PROVEN
 
 
 def test_a_proof_is_private(place: Place) -> None:
     place.run()
-    (file,) = proofs_folder(made(place.state)).iterdir()
+    (file,) = proofs_folder(worlds.world(place.state)).iterdir()
     assert file.stat().st_mode & 0o777 == 0o600

@@ -16,7 +16,7 @@ from inventory.loader import load
 from phases import preflight
 from talos.probe import State
 from tests.unit.phases import rack as racks
-from tests.unit.phases.rack import Rack
+from tests.unit.phases.rack import Rack, said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +28,6 @@ def run(rack: Rack, folder: Path, name: str = "machines", recording: Recording |
     whole = preflight.phase(racks.world(rack, folder))
     step = next(step for step in whole.steps if step.name == name)
     return racks.run(rack, Phase(name="preflight", title="x", steps=(step,), target=5000.0), recording or Recording())
-
-
-def said(verdict: Verdict) -> str:
-    return " ".join(f"{failure.fact} {failure.cause} {failure.problems}" for failure in verdict.failures)
 
 
 def last(verdict: Verdict) -> StepResult:

@@ -97,10 +97,11 @@ def test_only_a_rehearsal_gets_programs_and_images_that_the_labs_own_tree_has_no
 
     lab_programs, lab_images = made(load(ROOT, "lab"))
     programs, images = made(rehearsed(load(ROOT, "infra")))
-    assert programs - lab_programs == {"cert-manager", "external-secrets"}
+    assert programs - lab_programs == {"cert-manager", "external-secrets", "lab-spegel"}
     assert images - lab_images == {
         "quay.io/jetstack/cert-manager-controller", "quay.io/jetstack/cert-manager-cainjector",
         "quay.io/jetstack/cert-manager-webhook", "oci.external-secrets.io/external-secrets/external-secrets",
+        "ghcr.io/spegel-org/spegel",
     }  # fmt: skip
     assert lab_programs < programs
     assert lab_images < images

@@ -110,7 +110,7 @@ def test_a_lab_that_is_ended_for_another_is_left_alone(
     assert rehearse.rehearse(place, INFRA, ["true"], fault="", keep=True) == 7
     assert done == ["up"]
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise FirstlightError("it did not come up")
 
     done = started("")
@@ -130,7 +130,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
         monkeypatch.setattr(Lab, "check_owner", lambda *_: None)
         monkeypatch.setattr(Lab, "owner", lambda _: owner)
         monkeypatch.setattr(Lab, "down", lambda _: done.append("down"))
-        monkeypatch.setattr(rehearse, "bring_up", lambda *_: done.append("up"))
+        monkeypatch.setattr(rehearse, "bring_up", lambda *_, **__: done.append("up"))
         monkeypatch.setattr(rehearse, "_show_overlay", lambda *_: None)
         monkeypatch.setattr(rehearse, "accompany", lambda *_: 7)
         return done

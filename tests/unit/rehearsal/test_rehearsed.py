@@ -39,6 +39,7 @@ def test_names_and_addresses_stay_and_hardware_does_not(cluster: Cluster) -> Non
     assert (made.virtual, made.rehearsal, made.unverified) == (True, True, frozenset())
     for kept in ("name", "id", "endpoint", "networks", "virtual_ip", "pools", "bootstrap_node", "budgets", "git"):
         assert getattr(made, kept) == getattr(cluster, kept)
+    assert (made.release_seconds, cluster.release_seconds) == (600, 420)
     assert len(made.nodes) == len(cluster.nodes)
     for real, virtual in zip(cluster.nodes, made.nodes, strict=True):
         for kept in ("name", "role", "address", "maintenance_address", "macs", "absent"):
@@ -70,8 +71,9 @@ def test_what_cannot_be_rehearsed_is_refused() -> None:
     with pytest.raises(InputError, match="virtual machines of its own"):
         rehearsed(load(ROOT, "lab"))
     for count in (-1, 99):
-        with pytest.raises(InputError, match="cannot be rehearsed"):
+        with pytest.raises(InputError, match=f"^{count} nodes cannot be rehearsed") as caught:
             rehearsed(REAL[0], count)
+        assert caught.value.remedy == f"give --nodes 1 to {len(REAL[0].nodes)}, or none for all"
 
 
 def test_state_of_a_rehearsal_is_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -79,6 +80,23 @@ def test_a_changed_schematic_gives_another_image(previews: Previews) -> None:
     after = previews.show([NODE])["infra-01"]
     assert "image: ghcr.io/siderolabs/installer:v1.11.5" in after
     assert "image: factory.talos.dev/metal-installer/" in before
+
+
+@pytest.mark.parametrize("file", ["base.yaml", "infra/cluster.yaml", "infra/controlplane/infra-01.yaml"])
+def test_a_patch_that_is_gone_is_missed_whatever_is_kept(previews: Previews, file: str) -> None:
+    path = previews.root / "talos" / file
+    path.write_text("")
+    with contextlib.suppress(InputError):
+        previews.show([NODE])
+    path.unlink()
+    with pytest.raises(InputError, match=f"talos/{file}: there is no such file"):
+        previews.show([NODE])
+
+
+def test_a_patch_that_is_no_text_is_for_talosctl_to_refuse(previews: Previews) -> None:
+    (previews.root / "talos" / "base.yaml").write_bytes(b"machine: \xff\n")
+    with pytest.raises(InputError, match=r"talos/base\.yaml"):
+        previews.show([NODE])
 
 
 def test_another_talosctl_is_asked_again(previews: Previews, tmp_path: Path) -> None:

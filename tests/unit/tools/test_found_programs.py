@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +33,7 @@ ACCEPTED = [
     ("kustomize", "v5.7.0\n", "5.7.0"),
     ("kubeconform", "v0.7.0\n", "0.7.0"),
 ]
+PINNED_YQ = f"yq (https://github.com/mikefarah/yq/) version v{PROGRAMS['yq'].version}\n"
 REJECTED = [
     ("yq", "yq 0.0.0\n", "yq 0.0.0"),
     ("yq", "yq 3.4.3\n", "yq 3.4.3"),
@@ -82,6 +86,33 @@ def test_the_right_one_behind_a_wrong_one_is_found(bench: Bench, shim: Shim) -> 
 
 def test_a_program_of_the_lab_is_never_taken_from_path(bench: Bench, shim: Shim) -> None:
     assert look(bench, "etcd", shim("etcd", "etcd Version: 3.6.4\n")).path is None
+
+
+def test_what_was_built_before_is_found_without_go(bench: Bench, shim: Shim) -> None:
+    built = {
+        text: bench.cache / "programs" / f"yq-{key}" / "yq" for key, text in (("1", "yq 0.0.0\n"), ("2", PINNED_YQ))
+    }
+    for text, path in built.items():
+        shutil.copytree(shim("yq", text), path.parent)
+    finding = look(bench, "yq", "")
+    assert (finding.source, finding.path) == (Source.CACHE, built[PINNED_YQ])
+    shutil.rmtree(built[PINNED_YQ].parent)
+    assert look(bench, "yq", "").source is Source.MISSING
+
+
+@pytest.mark.parametrize(("kind", "said"), [("file", "is no folder"), ("read-only", "cannot be written")])
+def test_a_cache_that_cannot_be_built_into_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    if kind == "file":
+        bench.cache.write_text("")
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != bench.cache.parent or mode != os.W_OK)
+    with pytest.raises(InputError) as caught:
+        bench.toolbox(ShCommandRunner(Redactor())).ensure(["hello"])
+    (problem,) = caught.value.problems
+    assert said in problem.text
+    assert problem.remedy == "FIRSTLIGHT_CACHE names another folder"
 
 
 def test_all_that_is_missing_is_named_at_once_with_wanted_and_found(bench: Bench, shim: Shim) -> None:

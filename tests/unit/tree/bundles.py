@@ -10,7 +10,7 @@ from bootstrap.host import yaml_io
 from bootstrap.host.objects import mapping, text
 from gitops import releases
 from gitops.build import Kustomize
-from gitops.tree import Tree, load
+from gitops.loader import load
 from kube.crds import extract
 from kube.helm import helm_environment
 from kube.helmfile import Helmfile
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bootstrap.host.commands import CommandRunner
     from bootstrap.host.objects import Object
+    from gitops.tree import Tree
     from rehearsal.charts import PackagedChart
 
 FILE = "bootstrap/helmfile.d/00-crds.yaml"

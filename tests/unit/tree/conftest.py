@@ -15,12 +15,14 @@ from bootstrap.host.secret import Redactor
 from bootstrap.host.yaml_io import load_all
 from gitops import releases
 from gitops.build import Kustomize
-from gitops.tree import Tree, load
+from gitops.loader import load
 from rehearsal.charts import PackagedChart, package
 from tests.unit.tree.rendered import CLUSTERS, ROOT, Programs, Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gitops.tree import Tree
 
 
 @pytest.fixture(scope="session")

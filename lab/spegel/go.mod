@@ -1,0 +1,3 @@
+module firstlight.dev/lab/spegel
+
+go 1.24
