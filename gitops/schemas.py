@@ -1,4 +1,4 @@
-"""JSON schemas for kubeconform, made from Kubernetes' own OpenAPI document and from CRDs, closed.
+"""JSON schemas for kubeconform, made from Kubernetes' own OpenAPI schemas and from CRDs, closed.
 
 kubeconform's `-strict` only picks another file and refuses duplicate keys, so a misspelt field is found only when
 the schema itself says `additionalProperties: false`. The API server drops unknown fields of structural schemas
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
     from bootstrap.host.yaml_io import Yaml
 
+# Served wherever there are definitions, small, and it describes the metadata that every object has.
+_METADATA_VERSION: Final = "apiextensions.k8s.io/v1"
 # Draft 4, because OpenAPI's `exclusiveMinimum` is a boolean as there.
 _DRAFT: Final = "http://json-schema.org/draft-04/schema#"
 # What kubeconform fills in is described in its pkg/registry (v0.7.0): the group of the core is its version.
 FILE_TEMPLATE: Final = "{{.ResourceKind}}-{{.Group}}-{{.ResourceAPIVersion}}.json"
-_REFERENCE: Final = "#/definitions/"
+_REFERENCE: Final = "#/components/schemas/"
 _OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-# Kinds that the document describes as text alone but that take numbers too.
+# What may be text or a number, which kubeconform says more plainly of one type than of several.
 _LOOSE: Final[dict[str, Object]] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["string", "integer"]},
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["string", "number"]},
@@ -40,13 +42,25 @@ def file_name(api_version: str, kind: str) -> str:
     return f"{kind.lower()}-{group or version}-{version}.json"
 
 
+def own_versions(kinds: Iterable[tuple[str, str]], definitions: Sequence[Object]) -> frozenset[str]:
+    """The API versions whose schemas Kubernetes itself has to tell.
+
+    Args:
+        kinds: API version and kind of everything to be validated.
+        definitions: CustomResourceDefinitions, which describe their own.
+    """
+    groups = {text(definition, "spec", "group") for definition in definitions}
+    versions = {version for version, _ in kinds if "/" not in version or version.rpartition("/")[0] not in groups}
+    return frozenset({*versions, _METADATA_VERSION})
+
+
 def write(folder: Path, kinds: Iterable[tuple[str, str]], *, openapi: Object, definitions: Sequence[Object]) -> None:
     """Write a schema for each kind that is known; kubeconform itself refuses the others.
 
     Args:
         folder: where to; made when it is missing.
         kinds: API version and kind of everything to be validated.
-        openapi: Kubernetes' OpenAPI v2 document.
+        openapi: the schemas of `own_versions` by name, of OpenAPI v3.
         definitions: CustomResourceDefinitions.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +73,7 @@ def write(folder: Path, kinds: Iterable[tuple[str, str]], *, openapi: Object, de
 def _of_openapi(api_version: str, kind: str, openapi: Object) -> Object | None:
     group, _, version = api_version.rpartition("/")
     wanted = {"group": group, "version": version, "kind": kind}
-    for name, definition in mapping(openapi, "definitions").items():
+    for name, definition in openapi.items():
         if wanted in sequence(definition, "x-kubernetes-group-version-kind"):
             return {"$schema": _DRAFT, **_Inliner(openapi).definition(name)}
     return None
@@ -73,7 +87,7 @@ class _Inliner:
     """
 
     def __init__(self, openapi: Object) -> None:
-        self._definitions = mapping(openapi, "definitions")
+        self._schemas = openapi
         self._inside: list[str] = []
 
     def definition(self, name: str) -> Object:
@@ -83,7 +97,7 @@ class _Inliner:
         if name in self._inside:
             return {}
         self._inside.append(name)
-        closed = _closed(mapping(self._definitions, name), empty_is_open=True, named=self.definition)
+        closed = _closed(mapping(self._schemas, name), empty_is_open=True, named=self.definition)
         self._inside.pop()
         return closed
 
@@ -113,13 +127,16 @@ def _closed(schema: Object, *, empty_is_open: bool, named: Callable[[str], Objec
     What stands under allOf, anyOf, oneOf and not only adds conditions and is left as it is.
 
     Args:
-        schema: OpenAPI v2 or the structural schema of a CRD.
+        schema: of OpenAPI v3, or the structural one of a CRD.
         empty_is_open: whether an object without properties takes anything (Kubernetes' own types do, the API
             server empties those of a CRD).
         named: gives the definition of a name.
     """
-    if "$ref" in schema:
-        return named(text(schema, "$ref").removeprefix(_REFERENCE))
+    # Beside a reference nothing may stand, so a field with a default has it as the only part of an allOf.
+    parts = objects(schema, "allOf")
+    reference = text(parts[0] if len(parts) == 1 else schema, "$ref")
+    if reference:
+        return named(reference.removeprefix(_REFERENCE))
 
     def below(part: Object) -> Object:
         return _closed(part, empty_is_open=empty_is_open, named=named)

@@ -14,7 +14,7 @@ from bootstrap.host.objects import Object, mapping, name_of, objects, text
 from gitops import origins, schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bootstrap.host.commands import CommandRunner
     from bootstrap.host.errors import Problem
@@ -52,7 +52,8 @@ class Validation:
 
 
 def validate(
-    tree: Tree, *, runner: CommandRunner, kubeconform: Path, openapi: Object, definitions: Sequence[Object]
+    tree: Tree, *, runner: CommandRunner, kubeconform: Path, openapi: Callable[[frozenset[str]], Object],
+    definitions: Sequence[Object],
 ) -> Validation:
     """Check every object of every Kustomization; a kind without a schema is a problem.
 
@@ -60,7 +61,7 @@ def validate(
         tree: as `gitops.loader.load` gives it, which has shown that every path builds.
         runner: starts kubeconform.
         kubeconform: its program.
-        openapi: Kubernetes' OpenAPI v2 document, from the live API or from a file.
+        openapi: gives the OpenAPI v3 schemas of Kubernetes' own kinds in so many API versions, by name.
         definitions: the CustomResourceDefinitions that the cluster has or will have.
 
     Raises:
@@ -70,7 +71,8 @@ def validate(
     with tempfile.TemporaryDirectory(prefix="firstlight-") as temporary:
         folder = Path(temporary)
         kinds = {(text(item, "apiVersion"), text(item, "kind")) for _, item in items}
-        schemas.write(folder / "schemas", kinds, openapi=openapi, definitions=definitions)
+        own = openapi(schemas.own_versions(kinds, definitions))
+        schemas.write(folder / "schemas", kinds, openapi=own, definitions=definitions)
         (folder / "objects").mkdir()
         for index, (_, item) in enumerate(items):
             (folder / "objects" / f"{index}.json").write_text(json.dumps(item))

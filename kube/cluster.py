@@ -14,7 +14,7 @@ from bootstrap.engine.step import Observation
 from bootstrap.host.objects import Object, name_of, namespace_of, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bootstrap.host.secret import Secret
 
@@ -230,8 +230,12 @@ class Cluster(Protocol):
             KubeError: it would be refused, or a webhook does not answer.
         """
 
-    def openapi(self) -> Object:
-        """Kubernetes' OpenAPI v2 document, without the schemas of custom resources that are not served."""
+    def openapi(self, api_versions: Collection[str]) -> Object:
+        """The schemas of kinds in so many API versions by name, as OpenAPI v3 has them; unserved ones are left out.
+
+        A version's schemas are small and quickly made; for the one document of OpenAPI v2 an API server that has just
+        got its definitions works for long.
+        """
 
     def close(self) -> None:
         """Give the connections back; no call may follow."""

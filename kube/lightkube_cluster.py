@@ -26,7 +26,7 @@ from kube.errors import KubeError, KubeErrorKind
 from kube.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from httpx2 import Client
 
@@ -220,9 +220,19 @@ class LightkubeCluster:
         # Not tried again: whoever asks wants to know of each failure.
         self._transport.ask("POST", path, parameters, what=f"create {name}", body=item, body_type=_WHOLE)
 
-    def openapi(self) -> Object:
-        """Kubernetes' OpenAPI v2 document; see `Cluster.openapi`."""
-        return self._transport.json("GET", "/openapi/v2", what="read the OpenAPI document")
+    def openapi(self, api_versions: Collection[str]) -> Object:
+        """Schemas by name; see `Cluster.openapi`."""
+        found: Object = {}
+        for version in sorted(api_versions):
+            path = f"/openapi/v3/{'apis' if '/' in version else 'api'}/{version}"
+            try:
+                document = self._transport.json("GET", path, what=f"read the schemas of {version}")
+            except KubeError as error:
+                if error.kind is not KubeErrorKind.NOT_FOUND:
+                    raise
+            else:
+                found.update(mapping(document, "components", "schemas"))
+        return found
 
     def path_of(self, name: ObjectRef, verb: str) -> str:
         """Where an object is served; see `kube.apply.Places`."""

@@ -14,6 +14,8 @@ from phases import adoption, criteria, sources
 from phases.refs import API, FILES, LAST
 
 if TYPE_CHECKING:
+    from bootstrap.host.objects import Object
+    from kube.cluster import Cluster
     from phases.world import World
 
 
@@ -42,14 +44,18 @@ def phase(world: World) -> Phase:
     )
 
 
+def _openapi(ctx: Context, api: Cluster, versions: frozenset[str]) -> Object:
+    with ctx.outside("request"):
+        return api.openapi(versions)
+
+
 def _manifests(world: World, ctx: Context) -> Found[None, None]:
     api = ctx.value(API).api
     with ctx.outside("request"):
-        openapi = api.openapi()
         definitions = api.list_objects(CUSTOM_RESOURCE_DEFINITION)
     result = validate(
         ctx.value(FILES), runner=world.runner, kubeconform=world.programs["kubeconform"],
-        openapi=openapi, definitions=definitions,
+        openapi=partial(_openapi, ctx, api), definitions=definitions,
     )  # fmt: skip
     if not result.holds:
         problems = result.problems or (Problem("nothing was checked", world.cluster.git.path),)

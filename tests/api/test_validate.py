@@ -95,7 +95,7 @@ def test_an_object_is_valid_or_named(
         Tree(tmp_path, "lab", (kustomization,)),
         runner=ShCommandRunner(Redactor()),
         kubeconform=programs("kubeconform"),
-        openapi=cluster.openapi(),
+        openapi=cluster.openapi,
         definitions=[DEFINITION],
     )
     assert found.holds is not bool(complaint), found.seen

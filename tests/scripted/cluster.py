@@ -34,7 +34,7 @@ from kube.ownership import compare, prepared
 from tests.scripted.accidents import Accidents, Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bootstrap.host.clock import Clock
     from bootstrap.host.secret import Secret
@@ -195,7 +195,7 @@ class ScriptedCluster:
         with self._model.look():
             self._answers(f"create {reference(item)}")
 
-    def openapi(self) -> Object:
+    def openapi(self, api_versions: Collection[str]) -> Object:  # noqa: ARG002
         """See `Cluster.openapi`; kubeconform is replayed, so nobody reads it."""
         return {}
 
