@@ -667,7 +667,12 @@ def expect_definitions(_: Context, cluster: str = "") -> None:
 
 
 def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+    from bootstrap.host.errors import InputError
+
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if names and not found:
+        raise InputError(f'"{names}" names nothing', remedy="put names there, or leave the option out")
+    return found
 
 
 namespace = Collection(

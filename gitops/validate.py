@@ -52,7 +52,11 @@ class Validation:
 
 
 def validate(
-    tree: Tree, *, runner: CommandRunner, kubeconform: Path, openapi: Callable[[frozenset[str]], Object],
+    tree: Tree,
+    *,
+    runner: CommandRunner,
+    kubeconform: Path,
+    openapi: Callable[[frozenset[str]], Object],
     definitions: Sequence[Object],
 ) -> Validation:
     """Check every object of every Kustomization; a kind without a schema is a problem.

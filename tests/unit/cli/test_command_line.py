@@ -86,6 +86,7 @@ def test_what_it_refuses_and_how(line: str, snapshot: SnapshotAssertion) -> None
         "core.releases --cluster lba",
         "lab.up --cluster lba",
         "lab.fault --name reset --machine one",
+        "tools --names ,",
     ],
 )
 def test_what_the_program_refuses_and_how(line: str, typed: Typed, snapshot: SnapshotAssertion) -> None:
