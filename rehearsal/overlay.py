@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from bootstrap.host.yaml_io import Yaml
     from rehearsal.wiring import Wiring
 
-# The patches of every rehearsal, below the repository.
+# The patches of every rehearsal, and those of one with a single machine, below the repository.
 FILE: Final = "talos/rehearsal.yaml"
+ALONE_FILE: Final = "talos/rehearsal-alone.yaml"
 
 
 def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
@@ -53,17 +54,20 @@ def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
     return [{"machine": machine, "cluster": cluster}, trust]
 
 
-def rehearsal_documents(root: Path, wiring: Wiring) -> list[Yaml]:
+def rehearsal_documents(root: Path, wiring: Wiring, *, alone: bool) -> list[Yaml]:
     """What takes the place of a real cluster's hardware: the patches of `FILE`, and its own `EthernetConfig`s gone.
 
     Args:
         root: the repository.
         wiring: of the cluster.
+        alone: whether there is a single machine; the patches of `ALONE_FILE` then count too.
 
     Raises:
-        InputError: `FILE` is missing or no YAML.
+        InputError: a file is missing or no YAML.
     """
-    return [*without_ethernets(wiring), *yaml_io.load_file(root / FILE, root=root)]
+    files = (FILE, ALONE_FILE) if alone else (FILE,)
+    patches = [document for file in files for document in yaml_io.load_file(root / file, root=root)]
+    return [*without_ethernets(wiring), *patches]
 
 
 def write(path: Path, documents: Sequence[Yaml]) -> None:

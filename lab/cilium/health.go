@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -42,9 +44,15 @@ func serveWhile(ctx context.Context, address string, s *state, work func(context
 	// A probe waits 5 s at most.
 	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go func() {
+		listener, err := listen(ctx, address)
+		if err == nil {
+			err = server.Serve(listener)
+		}
+		failed <- err
+	}()
 	done := make(chan struct{})
 	go func() { work(ctx); close(done) }()
 	select {
@@ -52,6 +60,22 @@ func serveWhile(ctx context.Context, address string, s *state, work func(context
 		return err
 	case <-done:
 		return server.Close()
+	}
+}
+
+// listen waits while somebody else has the address: where a rehearsal has one machine, two operators share it, and the
+// probes of both are answered by whoever was there first.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	for {
+		listener, err := net.Listen("tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return listener, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second): // as often as a probe looks
+		}
 	}
 }
 

@@ -142,7 +142,7 @@ def test_talos_takes_the_files_of_a_cluster_with_the_overlay(
 ) -> None:
     made = rehearsed(cluster, 1)
     certificate = ensure_authority(tmp_path).certificate.read_text()
-    documents = rehearsal_documents(ROOT, read_wiring(ROOT, made))
+    documents = rehearsal_documents(ROOT, read_wiring(ROOT, made), alone=True)
     write(tmp_path / "overlay.yaml", [*documents, *lab_documents(certificate, emulated=True)])
     talosctl = Talosctl(programs("talosctl"), runner())
     (node,) = made.nodes
@@ -152,13 +152,19 @@ def test_talos_takes_the_files_of_a_cluster_with_the_overlay(
     assert dig(machine, "machine", "install", "diskSelector") is None
     assert {"driver": DRIVER} in sequence(machine, "machine", "network", "interfaces", 0, "bond", "deviceSelectors")
     assert {text(each, "name") for each in others if text(each, "kind") == "EthernetConfig"} == set(LINKS)
+    # One machine takes what wants several, and what emulation asks of the scheduler is still there.
+    assert dig(machine, "cluster", "scheduler", "config", "profiles", 0, "plugins", "filter", "disabled") == [
+        {"name": "InterPodAffinity"}
+    ]
+    assert dig(machine, "cluster", "scheduler", "extraArgs")
 
 
 def test_the_overlay_takes_out_what_virtual_machines_lack() -> None:
-    documents = rehearsal_documents(ROOT, Wiring(ethernets=("enp1s0f0",)))
+    documents = rehearsal_documents(ROOT, Wiring(ethernets=("enp1s0f0",)), alone=False)
     assert documents[0] == {
         "apiVersion": "v1alpha1", "kind": "EthernetConfig", "name": "enp1s0f0", "$patch": "delete",
     }  # fmt: skip
     dumped = yaml_io.dump_all(documents)
+    assert "InterPodAffinity" not in dumped
     for fact in (DRIVER, DISK, *LINKS):
         assert fact in dumped
