@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.host.errors import InputError, Problem
@@ -19,8 +20,10 @@ MACHINE: Final = VirtualMachine(memory=4096, cpus=2, disk=120)
 DRIVER: Final = "virtio_net"
 LINKS: Final = ("enp0s2", "enp0s3")
 DISK: Final = "/dev/vda"
-# As the lab's inventory has it, and for the same reason.
-RELEASE_SECONDS: Final = 600.0
+# Emulated machines take up to three times as long, and all releases of a cluster come up at once on them. What is
+# wanted stays as it is, so that the verdict shows by how much.
+PATIENCE: Final = 3.0
+RELEASE_SECONDS: Final = 1200.0
 
 
 def rehearsed(cluster: Cluster, nodes: int = 0) -> Cluster:
@@ -52,6 +55,9 @@ def rehearsed(cluster: Cluster, nodes: int = 0) -> Cluster:
         secrets=_secrets(cluster.name),
         nodes=tuple(_node(node) for node in cluster.nodes if node.name in kept),
         unverified=frozenset(),
+        budgets=MappingProxyType(
+            {name: replace(budget, deadline=PATIENCE * budget.deadline) for name, budget in cluster.budgets.items()}
+        ),
         release_seconds=max(RELEASE_SECONDS, cluster.release_seconds),
     )
 

@@ -37,9 +37,12 @@ REAL = [cluster for name in names(ROOT) if not (cluster := load(ROOT, name)).vir
 def test_names_and_addresses_stay_and_hardware_does_not(cluster: Cluster) -> None:
     made = rehearsed(cluster)
     assert (made.virtual, made.rehearsal, made.unverified) == (True, True, frozenset())
-    for kept in ("name", "id", "endpoint", "networks", "virtual_ip", "pools", "bootstrap_node", "budgets", "git"):
+    for kept in ("name", "id", "endpoint", "networks", "virtual_ip", "pools", "bootstrap_node", "git"):
         assert getattr(made, kept) == getattr(cluster, kept)
-    assert (made.release_seconds, cluster.release_seconds) == (600, 420)
+    assert (made.release_seconds, cluster.release_seconds) == (1200, 420)
+    for phase, budget in cluster.budgets.items():
+        assert made.budgets[phase].target == budget.target
+        assert made.budgets[phase].deadline == 3 * budget.deadline
     assert len(made.nodes) == len(cluster.nodes)
     for real, virtual in zip(cluster.nodes, made.nodes, strict=True):
         for kept in ("name", "role", "address", "maintenance_address", "macs", "absent"):
