@@ -114,7 +114,7 @@ class Model:
     @property
     def quiet(self) -> float:
         """Seconds until the next event."""
-        (at,) = self._file.execute("SELECT MIN(at) FROM events").fetchone()
+        (at,) = self._rows("SELECT MIN(at) FROM events")[0]
         return float("inf") if at is None else max(0.0, float(at) - self.now)
 
     def settle(self) -> None:
@@ -125,12 +125,12 @@ class Model:
     def after(self, seconds: float, name: str, what: str = "") -> None:
         """Let an event happen so many seconds from now."""
         values = (self.now + seconds, name, what)
-        self._file.execute("INSERT INTO events (at, name, what) VALUES (?, ?, ?)", values)
+        self._rows("INSERT INTO events (at, name, what) VALUES (?, ?, ?)", values)
         self.put("now", max(self.now, float(self.get("now", 0.0))))
 
     def effect(self, kind: str, what: str) -> Effect:
         """Count something that was done to the world."""
-        self._file.execute("INSERT INTO effects (pid, kind, what) VALUES (?, ?, ?)", (os.getpid(), kind, what))
+        self._rows("INSERT INTO effects (pid, kind, what) VALUES (?, ?, ?)", (os.getpid(), kind, what))
         self.put("now", self.now)
         return Effect(kind, what, os.getpid())
 
@@ -140,56 +140,56 @@ class Model:
 
     def effects(self) -> list[Effect]:
         """Everything that was done, in its order."""
-        rows = self._file.execute("SELECT kind, what, pid FROM effects ORDER BY number")
+        rows = self._rows("SELECT kind, what, pid FROM effects ORDER BY number")
         return [Effect(*row) for row in rows]
 
     def ask(self, question: str) -> None:
         """Count a question that was put to a machine."""
         query = "INSERT INTO asked VALUES (?, 1) ON CONFLICT (question) DO UPDATE SET times = times + 1"
-        self._file.execute(query, (question,))
+        self._rows(query, (question,))
 
     def asked(self) -> dict[str, int]:
         """How often which question was put to which machine."""
-        return dict(self._file.execute("SELECT question, times FROM asked"))
+        return dict(self._rows("SELECT question, times FROM asked"))
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the world's own."""
-        row = self._file.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        row = next(iter(self._rows("SELECT value FROM state WHERE key = ?", (key,))), None)
         return json.loads(row[0]) if row else default
 
     def put(self, key: str, value: Any) -> None:
         """Set a value of the world's own."""
-        self._file.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, json.dumps(value)))
+        self._rows("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, json.dumps(value)))
 
     def machines(self) -> list[dict[str, Any]]:
         """Every machine."""
-        return [_machine(row[0]) for row in self._file.execute("SELECT value FROM machines ORDER BY name")]
+        return [_machine(row[0]) for row in self._rows("SELECT value FROM machines ORDER BY name")]
 
     def machine(self, name: str) -> dict[str, Any]:
         """The machine of that name."""
-        row = self._file.execute("SELECT value FROM machines WHERE name = ?", (name,)).fetchone()
-        return _machine(row[0])
+        ((value,),) = self._rows("SELECT value FROM machines WHERE name = ?", (name,))
+        return _machine(value)
 
     def put_machine(self, machine: dict[str, Any]) -> None:
         """Set a machine."""
         values = (machine["name"], json.dumps(machine))
-        self._file.execute("INSERT OR REPLACE INTO machines VALUES (?, ?)", values)
+        self._rows("INSERT OR REPLACE INTO machines VALUES (?, ?)", values)
 
     def find(self, kind: KindRef, name: str, namespace: str = "") -> Object | None:
         """One object."""
         query = "SELECT value FROM objects WHERE version = ? AND kind = ? AND namespace = ? AND name = ?"
-        row = self._file.execute(query, (*kind, namespace, name)).fetchone()
+        row = next(iter(self._rows(query, (*kind, namespace, name))), None)
         return json.loads(row[0]) if row else None
 
     def select(self, kind: KindRef, namespace: str = "") -> list[Object]:
         """All objects of a kind, in one namespace or in all."""
         query = "SELECT value FROM objects WHERE version = ? AND kind = ? AND (? = '' OR namespace = ?) ORDER BY name"
-        return [json.loads(row[0]) for row in self._file.execute(query, (*kind, namespace, namespace))]
+        return [json.loads(row[0]) for row in self._rows(query, (*kind, namespace, namespace))]
 
     def every(self) -> list[Object]:
         """All objects."""
         query = "SELECT value FROM objects ORDER BY version, kind, namespace, name"
-        return [json.loads(row[0]) for row in self._file.execute(query)]
+        return [json.loads(row[0]) for row in self._rows(query)]
 
     def store(self, item: Object) -> Object:
         """Create or replace an object, with what the API server adds: uid, generation, resourceVersion."""
@@ -204,22 +204,27 @@ class Model:
             metadata["generation"] = number(before, "generation") + (live.get("spec") != item["spec"])
         stored: Object = {**item, "metadata": metadata}
         values = (*kind, namespace_of(item), name_of(item), json.dumps(stored))
-        self._file.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", values)
+        self._rows("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", values)
         return stored
 
     def remove(self, kind: KindRef, name: str, namespace: str = "") -> None:
         """Delete an object."""
         query = "DELETE FROM objects WHERE version = ? AND kind = ? AND namespace = ? AND name = ?"
-        self._file.execute(query, (*kind, namespace, name))
+        self._rows(query, (*kind, namespace, name))
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All rows at once: one that is still to be read keeps the file as it was, and nobody could begin to write."""
+        with self._lock:
+            return self._file.execute(query, values).fetchall()
 
     def _happen(self, until: float) -> None:
         while True:
             query = "SELECT number, at, name, what FROM events WHERE at <= ? ORDER BY at, number LIMIT 1"
-            row = self._file.execute(query, (until,)).fetchone()
+            row = next(iter(self._rows(query, (until,))), None)
             if row is None:
                 return
             key, at, name, what = row
-            self._file.execute("DELETE FROM events WHERE number = ?", (key,))
+            self._rows("DELETE FROM events WHERE number = ?", (key,))
             self.put("now", max(at, float(self.get("now", 0.0))))
             self._event_at = at
             try:
