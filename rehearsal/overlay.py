@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bootstrap.host.objects import Object
     from bootstrap.host.yaml_io import Yaml
+    from inventory.model import Cluster
     from rehearsal.wiring import Wiring
 
 # The patches of every rehearsal, and those of one with a single machine, below the repository.
@@ -54,18 +55,18 @@ def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
     return [{"machine": machine, "cluster": cluster}, trust]
 
 
-def rehearsal_documents(root: Path, wiring: Wiring, *, alone: bool) -> list[Yaml]:
+def rehearsal_documents(root: Path, cluster: Cluster, wiring: Wiring) -> list[Yaml]:
     """What takes the place of a real cluster's hardware: the patches of `FILE`, and its own `EthernetConfig`s gone.
 
     Args:
         root: the repository.
+        cluster: as it is rehearsed; with a single machine the patches of `ALONE_FILE` count too.
         wiring: of the cluster.
-        alone: whether there is a single machine; the patches of `ALONE_FILE` then count too.
 
     Raises:
         InputError: a file is missing or no YAML.
     """
-    files = (FILE, ALONE_FILE) if alone else (FILE,)
+    files = (FILE, ALONE_FILE) if len(cluster.nodes) == 1 else (FILE,)
     patches = [document for file in files for document in yaml_io.load_file(root / file, root=root)]
     return [*without_ethernets(wiring), *patches]
 

@@ -152,7 +152,7 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         (lab.folder / IMAGES_FILE).write_text(images_to_json(images))
         folders = {module: str(builder.module_folder(module)) for module in needs.modules}
         (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
-        over = rehearsal_documents(workshop.root, wiring, alone=len(cluster.nodes) == 1) if cluster.rehearsal else []
+        over = rehearsal_documents(workshop.root, cluster, wiring) if cluster.rehearsal else []
         over += lab_documents(authority.certificate.read_text(), emulated=emulator.emulates)
         write(lab.folder / OVERLAY_FILE, over)
     return settings

@@ -178,7 +178,5 @@ def _show_overlay(place: Place, cluster: Cluster, lab: Lab) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     shutil.copyfile(lab.folder / OVERLAY_FILE, kept)
     place.report(f"over the files of {cluster.name} lie, beside the lab's CA and what emulation asks for ({kept}):")
-    text = yaml_io.dump_all(
-        rehearsal_documents(place.root, read_wiring(place.root, cluster), alone=len(cluster.nodes) == 1)
-    )
+    text = yaml_io.dump_all(rehearsal_documents(place.root, cluster, read_wiring(place.root, cluster)))
     place.report("\n" + text.rstrip())

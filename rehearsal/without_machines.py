@@ -118,11 +118,7 @@ def prepare(folder: Path, cluster: Cluster, workshop: Workshop) -> LabSettings:
     settings.registry_base.mkdir()
     (folder / SETTINGS_FILE).write_text(settings.to_json())
     (folder / MODULES_FILE).write_text(json.dumps(folders))
-    over = (
-        rehearsal_documents(workshop.root, read_wiring(workshop.root, cluster), alone=len(cluster.nodes) == 1)
-        if cluster.rehearsal
-        else []
-    )
+    over = rehearsal_documents(workshop.root, cluster, read_wiring(workshop.root, cluster)) if cluster.rehearsal else []
     write(folder / OVERLAY_FILE, [*over, *lab_documents(authority.certificate.read_text(), emulated=True)])
     return settings
 

@@ -145,7 +145,7 @@ def test_talos_takes_the_files_of_a_cluster_with_the_overlay(
 ) -> None:
     made = rehearsed(cluster, 1)
     certificate = ensure_authority(tmp_path).certificate.read_text()
-    documents = rehearsal_documents(ROOT, read_wiring(ROOT, made), alone=True)
+    documents = rehearsal_documents(ROOT, made, read_wiring(ROOT, made))
     write(tmp_path / "overlay.yaml", [*documents, *lab_documents(certificate, emulated=True)])
     talosctl = Talosctl(programs("talosctl"), runner())
     (node,) = made.nodes
@@ -163,7 +163,7 @@ def test_talos_takes_the_files_of_a_cluster_with_the_overlay(
 
 
 def test_the_overlay_takes_out_what_virtual_machines_lack() -> None:
-    documents = rehearsal_documents(ROOT, Wiring(ethernets=("enp1s0f0",)), alone=False)
+    documents = rehearsal_documents(ROOT, rehearsed(REAL[0]), Wiring(ethernets=("enp1s0f0",)))
     assert documents[0] == {
         "apiVersion": "v1alpha1", "kind": "EthernetConfig", "name": "enp1s0f0", "$patch": "delete",
     }  # fmt: skip
