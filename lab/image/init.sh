@@ -11,5 +11,19 @@ done < /mods.list
 $b rm -rf /mods /mods.list
 # kubelet asks for it with --protect-kernel-defaults; Talos' kernel has it built in
 echo 1 > /proc/sys/kernel/panic_on_oops
+# What an emulated machine is told: how late its timers may be, and how long one process runs before another, in ns.
+# shellcheck disable=SC2013 # words
+for word in $($b cat /proc/cmdline); do
+  case $word in
+    lab.timerslack=*) echo "${word#*=}" > /proc/$$/timerslack_ns ;;
+    lab.slice=*)
+      $b mkdir -p /debug
+      $b mount -t debugfs debugfs /debug
+      echo "${word#*=}" > /debug/sched/base_slice_ns
+      $b umount /debug
+      $b rmdir /debug
+      ;;
+  esac
+done
 $b umount /proc
 exec /talos-init
