@@ -119,7 +119,7 @@ class Toolbox:
         self._clock = clock or SystemClock()
 
     def ensure(self, names: Iterable[str]) -> dict[str, Path]:
-        """Paths of programs; what is neither on PATH nor cached is built.
+        """Paths of programs; what is neither cached nor on PATH is built.
 
         Args:
             names: names of the registry; only these are built.
@@ -182,6 +182,10 @@ class Toolbox:
         return frozenset({Need.BUILD_C}) if builds_c else frozenset()
 
     def _find(self, program: Program) -> Finding:
+        # First, because its name says what it was built from: to ask the programs on PATH takes a second a run.
+        obstacle = self._obstacle(program)
+        if not obstacle and (path := self._cached(program)).exists():
+            return Finding(program.name, program.wanted, program.version, path, Source.CACHE)
         rejected: list[Rejected] = []
         if program.use is Use.OPERATOR:
             for path in self._candidates(program.name):
@@ -189,16 +193,10 @@ class Toolbox:
                 if version.number and program.accepts(version.number):
                     return Finding(program.name, program.wanted, version.number, path, Source.PATH, tuple(rejected))
                 rejected.append(Rejected(path, version.said or "nothing"))
-        obstacle = self._obstacle(program)
-        if obstacle:
-            before = self._built_before(program) if program.use is Use.OPERATOR else None
-            if before:
+            if obstacle and (before := self._built_before(program)):
                 return Finding(program.name, program.wanted, program.version, before, Source.CACHE, tuple(rejected))
-            return Finding(program.name, program.wanted, "", None, Source.MISSING, tuple(rejected), obstacle)
-        path = self._cached(program)
-        if path.exists():
-            return Finding(program.name, program.wanted, program.version, path, Source.CACHE, tuple(rejected))
-        return Finding(program.name, program.wanted, "", None, Source.BUILD, tuple(rejected))
+        source = Source.MISSING if obstacle else Source.BUILD
+        return Finding(program.name, program.wanted, "", None, source, tuple(rejected), obstacle)
 
     def _built_before(self, program: Program) -> Path | None:
         """One that was built before Go went away, or before PATH was cut as cron's is; known by what it says."""
