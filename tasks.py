@@ -178,6 +178,7 @@ def _within(request: Request, inside: Inside) -> Request:
         overlays=(inside.overlay,),
         commit=inside.commit,
         stand_ins=inside.stand_ins,
+        charts=inside.charts,
     )
 
 

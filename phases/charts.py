@@ -100,11 +100,11 @@ def kept(
         charts: the file's surroundings where charts are looked for in them afterwards; None where they are not.
     """
     # The lab's charts are other ones under the same versions whenever its files change.
-    if world.cache is None or world.cluster.virtual:
+    if world.cache is None or (world.cluster.virtual and not world.charts):
         return make()
     renderings = Renderings(world.cache / "renderings")
     key = key_of(
-        file, (file.helmfile, file.helm, *programs), (world.cluster.kubernetes_version,),
+        file, (file.helmfile, file.helm, *programs), (world.cluster.kubernetes_version, world.charts),
         trust=world.environment.get("SSL_CERT_FILE", ""),
     )  # fmt: skip
     found = renderings.find(key)

@@ -69,6 +69,7 @@ class Request:
         overlays: patches over the machine configuration.
         commit: the commit that Flux must reach; empty reads it from Git.
         stand_ins: releases whose charts the lab made.
+        charts: see `World.charts`.
         life: names the running lab, since another one has other machines; empty for real machines.
         rebuild_journal: move the journal aside and begin another.
         accept_changed_plan: go on although files changed that steps of an unfinished run follow from.
@@ -91,6 +92,7 @@ class Request:
     overlays: tuple[Path, ...] = ()
     commit: str = ""
     stand_ins: frozenset[str] = frozenset()
+    charts: str = ""
     life: str = ""
     rebuild_journal: bool = False
     accept_changed_plan: bool = False
@@ -271,6 +273,7 @@ def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs
         overlays=request.overlays,
         commit=request.commit,
         stand_ins=request.stand_ins,
+        charts=request.charts,
         forced=request.forced,
         rotate=request.rotate,
         prove=request.prove,

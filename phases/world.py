@@ -58,6 +58,8 @@ class World:
         run: tells what this run proved from what another one did.
         is_verdict: whether only the hand-over is judged, which then holds or does not: exit 0 or 1.
         cache: what is kept for all clusters and runs; None keeps nothing.
+        charts: tells what a lab serves under the charts' names and versions; empty when nobody knows, and for the
+            internet at large, where a version stays what it is.
     """
 
     root: Path
@@ -80,6 +82,7 @@ class World:
     run: str = field(default_factory=partial(token_hex, 8))
     is_verdict: bool = False
     cache: Path | None = None
+    charts: str = ""
 
     @property
     def kubeconfig(self) -> Path:

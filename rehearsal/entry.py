@@ -81,12 +81,14 @@ class Inside:
         overlay: the patch over the machine configuration.
         commit: the worktree's synthetic commit, just published.
         stand_ins: charts that the lab made itself.
+        charts: tells what is served under the charts' names and versions; empty when nobody knows.
     """
 
     trust: Path
     overlay: Path
     commit: str
     stand_ins: frozenset[str]
+    charts: str = ""
 
 
 def is_inside() -> bool:
@@ -103,7 +105,13 @@ def look_around() -> Inside:
     folder = Path(os.environ[FOLDER])
     published = control.ask(folder / SOCKET_FILE, "publish")
     stand_ins = frozenset(str(chart).partition(" ")[0] for chart in published["charts"])
-    return Inside(folder / "trust.crt", folder / OVERLAY_FILE, str(published["commit"]), stand_ins)
+    return Inside(
+        folder / "trust.crt",
+        folder / OVERLAY_FILE,
+        str(published["commit"]),
+        stand_ins,
+        charts=str(published["sources"]),
+    )
 
 
 def join(root: Path, cache: Path, cluster: Cluster, command: Sequence[str]) -> NoReturn:

@@ -79,7 +79,7 @@ class Internet:
         """Serve the worktree's charts and its synthetic commit as they are now.
 
         Returns:
-            The commit's id and the charts' names with versions.
+            The commit's id, the charts' names with versions, and a digest of the files that they are made from.
         """
         with self._publishing:
             settings = self._settings
@@ -91,7 +91,7 @@ class Internet:
             if sources not in self._charts:
                 self._charts = {sources: self._publish_charts()}
             charts = self._charts[sources]
-        return {"commit": commit, "charts": charts}
+        return {"commit": commit, "charts": charts, "sources": sources}
 
     def token(self) -> str:
         """The token of 1Password Connect, new with every lab."""

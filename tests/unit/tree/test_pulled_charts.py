@@ -118,3 +118,7 @@ def test_what_was_rendered_starts_no_program_again(world: World, pulled: Path, t
         before = world.runner.started.count("helmfile")
         assert render(other) == first
         assert world.runner.started.count("helmfile") == before + 1
+    for served, more in (("one", 1), ("one", 0), ("another", 1)):
+        before = world.runner.started.count("helmfile")
+        assert render(replace(virtual, charts=served)) == first
+        assert world.runner.started.count("helmfile") == before + more
