@@ -231,6 +231,7 @@ class Cluster:
         unverified: names of facts of the cluster that nobody confirmed, for example `endpoint`.
         rehearsal: whether this stands for a real cluster, with virtual machines in place of its own.
         release_seconds: the longest that one release, or what Flux makes of one, may take to become ready.
+        probe_seconds: the longest that a pod may take to be made and to answer, see `bootstrap/probe.yaml`.
     """
 
     name: str
@@ -252,6 +253,8 @@ class Cluster:
     rehearsal: bool = False
     # Images of 80 to 120 MB, pulled two at a time and started: on hardware a minute, on a slow line several.
     release_seconds: float = 420.0
+    # An image of 60 MB, and names that a pod asks for three times.
+    probe_seconds: float = 90.0
 
     @property
     def control_planes(self) -> tuple[Node, ...]:

@@ -236,7 +236,7 @@ class BudgetPart(Part):
 
 
 class BudgetsPart(Part):
-    """Budgets of the phases, of the whole run and of each release; what is left out has a default."""
+    """Budgets of the phases, of the whole run, of each release and each probe; what is left out has a default."""
 
     preflight: BudgetPart | None = None
     talos: BudgetPart | None = None
@@ -247,6 +247,8 @@ class BudgetsPart(Part):
     total: BudgetPart | None = None
     release: Seconds | None = None
     """The longest that one release, or what Flux makes of one, may take to become ready."""
+    probe: Seconds | None = None
+    """The longest that a pod may take to be made and to answer whether network and names work."""
 
     def record(self) -> MappingProxyType[str, model.Budget]:
         """One budget for each name in `BUDGETED`."""
@@ -306,6 +308,7 @@ class ClusterPart(Part):
             pools=tuple((pool.start, pool.stop) for pool in self.pools),
             unverified=frozenset(self.unverified),
             release_seconds=self.budgets.release or model.Cluster.release_seconds,
+            probe_seconds=self.budgets.probe or model.Cluster.probe_seconds,
         )
 
 

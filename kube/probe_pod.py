@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 3
 # Seconds beyond the pod's own deadline, for a scheduler and a kubelet that are slow to say so.
 PATIENCE: Final = 30.0
-# Of the deadline of a pod that has none.
-_NO_DEADLINE: Final = 60
 # Why a container that is about to be created waits.
 _USUAL: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
@@ -88,8 +86,9 @@ class Outcome:
 
 
 def ask(
-    ctx: Context, api: Cluster, template: Object, questions: Mapping[str, str], *, purpose: str, dns_policy: str
-) -> Outcome:
+    ctx: Context, api: Cluster, template: Object, questions: Mapping[str, str],
+    *, purpose: str, dns_policy: str, seconds: float,
+) -> Outcome:  # fmt: skip
     """Ask from a pod, from another one where the first could not connect, and leave none behind.
 
     Args:
@@ -99,6 +98,7 @@ def ask(
         questions: `HOST:PORT` by name, which is a DNS label.
         purpose: who asks, a DNS label; pods that a killed run left with it are deleted first.
         dns_policy: `Default` for names as the node knows them, `ClusterFirst` for names as pods do.
+        seconds: the longest that a pod may take to be made and to answer.
 
     Raises:
         KubeError: the API cannot be used, or does not take the pod.
@@ -108,14 +108,17 @@ def ask(
     for attempt in range(ATTEMPTS):
         with ctx.outside("request"):
             pods.remove()
-        outcome = _ask_once(ctx, api, pod(template, questions, purpose=purpose, dns_policy=dns_policy))
+        item = pod(template, questions, purpose=purpose, dns_policy=dns_policy, seconds=seconds)
+        outcome = _ask_once(ctx, api, item, seconds=seconds)
         if outcome.is_good or outcome.took_all or attempt == ATTEMPTS - 1:
             break
         ctx.note(f"asking again from another pod: {_told(outcome)}")
     return outcome
 
 
-def pod(template: Object, questions: Mapping[str, str], *, purpose: str, dns_policy: str) -> Object:
+def pod(
+    template: Object, questions: Mapping[str, str], *, purpose: str, dns_policy: str, seconds: float
+) -> Object:  # fmt: skip
     """The pod that asks these questions, with a name of its own; see `ask`."""
     # A name known beforehand, where `generateName` leaves the name of a pod unknown whose creation was answered by
     # nobody. Eight digits are enough: there are at most a few at the same time.
@@ -129,7 +132,12 @@ def pod(template: Object, questions: Mapping[str, str], *, purpose: str, dns_pol
     return {
         **template,
         "metadata": {**mapping(template, "metadata"), "name": name, "labels": labels},
-        "spec": {**mapping(template, "spec"), "containers": containers, "dnsPolicy": dns_policy},
+        "spec": {
+            **mapping(template, "spec"),
+            "activeDeadlineSeconds": round(seconds),
+            "containers": containers,
+            "dnsPolicy": dns_policy,
+        },
     }
 
 
@@ -175,7 +183,7 @@ def _has_network(item: Object) -> bool:
     return told.get("PodReadyToStartContainers", "True") == "True"
 
 
-def _ask_once(ctx: Context, api: Cluster, item: Object) -> Outcome:
+def _ask_once(ctx: Context, api: Cluster, item: Object, *, seconds: float) -> Outcome:
     name = reference(item)
     watched = Watched(lambda: api, (POD, name.namespace))
 
@@ -189,7 +197,7 @@ def _ask_once(ctx: Context, api: Cluster, item: Object) -> Outcome:
         # Without the pod's own name, so that a wait knows how long the earlier ones took.
         description=f"a pod in {name.namespace} to answer",
         check=check,
-        timeout=(number(item, "spec", "activeDeadlineSeconds") or _NO_DEADLINE) + PATIENCE,
+        timeout=seconds + PATIENCE,
         interval=SAFETY_SECONDS,
         watch=watched.watch,
     )

@@ -235,6 +235,6 @@ def _prove(world: World, one: _Asking, ctx: Context) -> tuple[Proof, ...]:
     questions = one.questions(world.cluster)
     outcome = ask(
         ctx, ctx.value(API).api, ctx.value(PROBE_POD), {each.name: each.target for each in questions},
-        purpose=one.purpose, dns_policy=one.dns_policy,
+        purpose=one.purpose, dns_policy=one.dns_policy, seconds=world.cluster.probe_seconds,
     )  # fmt: skip
     return judged(questions, outcome, kind_of(world, one.releases))

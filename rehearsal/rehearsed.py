@@ -59,6 +59,7 @@ def rehearsed(cluster: Cluster, nodes: int = 0) -> Cluster:
             {name: replace(budget, deadline=PATIENCE * budget.deadline) for name, budget in cluster.budgets.items()}
         ),
         release_seconds=max(RELEASE_SECONDS, cluster.release_seconds),
+        probe_seconds=PATIENCE * cluster.probe_seconds,
     )
 
 

@@ -99,7 +99,10 @@ class Place:
 
         def run(ctx: Context) -> None:
             made = template or self.template
-            found.append(ask(ctx, self.cluster, made, QUESTIONS, purpose="names", dns_policy="ClusterFirst"))
+            outcome = ask(
+                ctx, self.cluster, made, QUESTIONS, purpose="names", dns_policy="ClusterFirst", seconds=90
+            )  # fmt: skip
+            found.append(outcome)
 
         action = Action(description="ask", reason="it was not asked", run=run, recognised_by="an answer")
         step = Step(
@@ -145,8 +148,8 @@ def test_what_a_pod_says_is_read_from_the_api(place: Place) -> None:
 
 
 def test_what_a_killed_run_left_is_deleted_before_the_next_asks(place: Place) -> None:
-    place.cluster.apply([pod(place.template, QUESTIONS, purpose="names", dns_policy="Default")])
-    place.cluster.apply([pod(place.template, QUESTIONS, purpose="pod-network", dns_policy="Default")])
+    place.cluster.apply([pod(place.template, QUESTIONS, purpose="names", dns_policy="Default", seconds=90)])
+    place.cluster.apply([pod(place.template, QUESTIONS, purpose="pod-network", dns_policy="Default", seconds=90)])
     assert len(place.pods()) == 2
     with place.kubelet():
         outcome, _ = place.ask()

@@ -95,23 +95,24 @@ def test_what_a_pod_says_is_read_from_its_status(item: Object, outcome: Outcome 
 
 
 def test_each_question_is_a_container_of_the_one_image() -> None:
-    made = pod(template(), QUESTIONS, purpose="names", dns_policy="ClusterFirst")
+    made = pod(template(), QUESTIONS, purpose="names", dns_policy="ClusterFirst", seconds=90)
     containers = objects(made, "spec", "containers")
     assert [name_of({"metadata": one}) for one in containers] == list(QUESTIONS)
     assert [one["args"] for one in containers] == [["connect", "--timeout=5s", one] for one in QUESTIONS.values()]
     assert len({text(one, "image") for one in containers}) == 1
     assert text(made, "spec", "dnsPolicy") == "ClusterFirst"
+    assert made["spec"]["activeDeadlineSeconds"] == 90
 
 
 def test_a_pod_is_found_by_its_labels_whatever_the_template_says() -> None:
     bare = {**template(), "metadata": {"name": "bare", "namespace": "kube-system"}}
     for model in (bare, template()):
-        made = pod(model, QUESTIONS, purpose="names", dns_policy="Default")
+        made = pod(model, QUESTIONS, purpose="names", dns_policy="Default", seconds=90)
         assert mapping(made, "metadata", "labels").items() >= labels_of("names").items()
 
 
 def test_no_two_pods_have_one_name() -> None:
-    names = {name_of(pod(template(), QUESTIONS, purpose="names", dns_policy="Default")) for _ in range(20)}
+    names = {name_of(pod(template(), QUESTIONS, purpose="names", dns_policy="Default", seconds=90)) for _ in range(20)}
     assert len(names) == 20
 
 
@@ -156,7 +157,7 @@ def asked(pods: Pods) -> tuple[Outcome | None, Any]:
 
     def run(ctx: Context) -> None:
         api: Cluster = pods  # type: ignore[assignment] # only what is asked of it
-        found.append(ask(ctx, api, template(), {"inside": "x:1"}, purpose="names", dns_policy="Default"))
+        found.append(ask(ctx, api, template(), {"inside": "x:1"}, purpose="names", dns_policy="Default", seconds=90))
 
     action = Action(description="ask", reason="it was not asked", run=run, recognised_by="an answer")
     step = Step(
