@@ -1,7 +1,7 @@
 """`make_plan`: phases in, plan out; the run without the writes.
 
-The steps are gone through in the order of their needs, with the functions that a run would call. A step that reads
-files alone is probed, and what its actions leave in our own files is made (in folders that whoever asks for the
+The steps are gone through in a run's order, several at once, with the functions that a run would call. A step that
+reads files alone is probed, and what its actions leave in our own files is made (in folders that whoever asks for the
 plan throws away), so that later steps have their values. A step that says what it foresees is not probed: its
 `actions`, which are pure, make of that what a run in an empty world would do. A live plan probes such a step as
 well, as long as everything that it needs was found done.
@@ -10,7 +10,8 @@ well, as long as everything that it needs was found done.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, TypeVar, cast
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from bootstrap.engine.context import UndeclaredNeedError
 from bootstrap.engine.driver import is_ours_alone, needed_but_not_selected
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 ValueT = TypeVar("ValueT")
 
+# Steps at once: helmfile, talosctl and kustomize each run in several of them, and more than this never could.
+AT_ONCE: Final = 8
+
 
 def make_plan(
     graph: Graph,
@@ -48,7 +52,7 @@ def make_plan(
         selection: which of them a run would act on.
         settings: of the run.
         live: also probe what only the real world can tell.
-        note: hears what the steps say beside.
+        note: hears what the steps say beside, in the order of the steps.
         given: values of steps that are not gone through, by name; they count as done.
 
     Returns:
@@ -57,9 +61,11 @@ def make_plan(
     Raises:
         PlanBugError: a step can have no plan.
     """
-    planner = _Planner(graph, selection, settings, live=live, note=note, given=given or {})
+    planner = _Planner(graph, selection, settings, live=live, given=given or {})
+    planner.plan()
     for path in graph.nodes:
-        planner.visit(path)
+        for text in planner.notes.get(path, ()):
+            note(text)
     phases = tuple(
         PlannedPhase(
             phase.name,
@@ -88,28 +94,29 @@ class _Planner:
         settings: Settings,
         *,
         live: bool,
-        note: Callable[[str], None],
         given: Mapping[str, object],
     ) -> None:
         self.steps: dict[str, PlannedStep] = {}
+        self.notes: dict[str, list[str]] = {}
         self._graph = graph
         self._selection = selection
         self._settings = settings
         self._live = live
-        self._note = note
         self._given = {graph.path(name): value for name, value in given.items()}
         self._values: dict[str, object] = {}
         # Steps whose value only stands for what a run would have.
         self._uncertain: set[str] = set()
 
-    def visit(self, path: str) -> None:
-        """Plan a step, those that it needs before it."""
-        if path in self.steps:
-            return
-        node = self._graph.nodes[path]
-        for before in sorted(node.needs):
-            self.visit(before)
-        self.steps[path] = self._planned(node)
+    def plan(self) -> None:
+        """Plan every step, each as soon as those are planned that it needs or follows."""
+        left = dict(self._graph.nodes)
+        going: dict[Future[PlannedStep], str] = {}
+        with ThreadPoolExecutor(AT_ONCE, "plan") as pool:
+            while left or going:
+                for path in [path for path, node in left.items() if node.needs | node.after <= self.steps.keys()]:
+                    going[pool.submit(self._planned, left.pop(path))] = path
+                for ended in wait(going, return_when=FIRST_COMPLETED).done:
+                    self.steps[going.pop(ended)] = ended.result()
 
     def _planned(self, node: Node) -> PlannedStep:
         if node.path in self._given:
@@ -120,7 +127,8 @@ class _Planner:
         without = [path for name in node.step.needs if (path := self._graph.path(name)) not in self._values]
         if without:
             return self._step(node, Outlook.UNKNOWN, f"needs {', '.join(without)}")
-        context = _Context(node, self._graph, self._values, self._note)
+        notes = self.notes.setdefault(node.path, [])
+        context = _Context(node, self._graph, self._values, notes.append)
         try:
             planned = self._look(node, context)
             return planned if node.path in self._selection.acting else self._needed(node, planned)
