@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# A whole run under emulation on a machine that tests other things meanwhile.
+# A whole run under emulation on a machine that tests other things meanwhile, and one with all releases of a cluster.
 RUN_SECONDS = 1200.0
+REHEARSAL_SECONDS = 2700.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class World:
 
     state: Path = ROOT / ".firstlight" / "lab"
 
-    def invoke(self, *words: str) -> Ran:
+    def invoke(self, *words: str, seconds: float = RUN_SECONDS) -> Ran:
         """Type a command; every exit code is an answer."""
-        command = self.command(*words)
+        command = self.command(*words, seconds=seconds)
         try:
             result = self.runner.run(command)
         except CommandError as error:
@@ -59,11 +60,11 @@ class World:
         """Type a command and leave it running."""
         return self.runner.start(self.command(*words), log=log)
 
-    def command(self, *words: str) -> Command:
+    def command(self, *words: str, seconds: float = RUN_SECONDS) -> Command:
         passed = {name: value for name, value in os.environ.items() if name != "FIRSTLIGHT_INSIDE_LAB"}
         arguments = ("-P", str(ROOT / "tasks.py"), *words)
         return Command(
-            Path(sys.executable), arguments, passed, timeout=RUN_SECONDS, folder=ROOT, allowed=frozenset(range(256))
+            Path(sys.executable), arguments, passed, timeout=seconds, folder=ROOT, allowed=frozenset(range(256))
         )
 
     def shell(self, script: str) -> Ran:
@@ -107,10 +108,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ordered = sorted(
         (items[place] for place in places),
         # Rehearsals have labs of their own, and the one of the session stays up once it is.
-        key=lambda item: (not item.get_closest_marker("rehearsal"), _is_long(item), item.location[1] or 0),
+        key=lambda item: (not _has_own_lab(item), _is_long(item), item.location[1] or 0),
     )
     for place, item in zip(places, ordered, strict=True):
         items[place] = item
+
+
+def _has_own_lab(item: pytest.Item) -> bool:
+    return "rehearsals" in getattr(item, "fixturenames", ())
 
 
 def _is_long(item: pytest.Item) -> bool:
@@ -130,12 +135,16 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def infra() -> World:
-    """The command line, and where rehearsals of infra leave their state; no lab runs yet."""
-    made = World(state=ROOT / ".firstlight" / "rehearsal" / "infra")
-    owner = made.lab.owner()
-    assert not owner, f"a lab is running for {owner.get('root')}: ./invoke lab.down, then test again"
-    return made
+def rehearsals() -> Callable[[str], World]:
+    """The command line, and where rehearsals of a cluster leave their state; no lab runs yet."""
+
+    def world_of(cluster: str) -> World:
+        made = World(state=ROOT / ".firstlight" / "rehearsal" / cluster)
+        owner = made.lab.owner()
+        assert not owner, f"a lab is running for {owner.get('root')}: ./invoke lab.down, then test again"
+        return made
+
+    return world_of
 
 
 class Boundary(NamedTuple):

@@ -19,7 +19,7 @@ from gitops.tree import name_in
 from phases.etcd import BOOTSTRAP_TAKEN
 from phases.refs import CORE_RELEASES, LAST
 from rehearsal.catalogue import FAULTS
-from tests.lab.conftest import ROOT
+from tests.lab.conftest import REHEARSAL_SECONDS, ROOT
 from tests.scripted.contract import IN_MAINTENANCE, Question, Said, contract
 from tests.scripted.scenario import Scenario
 
@@ -196,9 +196,34 @@ def test_a_bootstrap_that_a_killed_run_sent_is_not_sent_again(handed_over: Hande
 # rehearsals ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cluster", ["infra", "apps"])
+def test_a_cluster_is_rehearsed_with_one_machine_to_a_green_verdict(
+    rehearsals: Callable[[str], World], cluster: str
+) -> None:
+    place = rehearsals(cluster)
+    ran = place.invoke("rehearse", "--cluster", cluster, "--nodes", "1", seconds=REHEARSAL_SECONDS)
+    assert ran.exit_code == 0, ran.stderr
+    assert f"REHEARSAL {cluster}: done" in ran.stderr
+    report = place.report()
+    assert report["mark"] == "REHEARSAL"
+    steps = [step for phase in report["phases"] for step in phase["steps"]]
+    assert {step["state"] for step in steps} <= {"done", "skipped"}
+    kinds = {proof["criterion"]: proof["kind"] for step in steps for proof in step["proofs"]}
+    # It starts the adoption, so nothing is known of it before.
+    assert [criterion for criterion, kind in kinds.items() if kind == "unproven"] == [
+        "flux-instance was adopted unchanged"
+    ]
+    adopted = {criterion.split()[0] for criterion in kinds if criterion.endswith("was adopted unchanged")}
+    assert adopted == {one.name for one in CORE_RELEASES}
+    assert place.lab.owner() == {}
+
+
 @pytest.mark.rehearsal
-def test_infra_is_rehearsed_with_three_machines_to_the_end_of_the_talos_phase(infra: World) -> None:
-    ran = infra.invoke("rehearse", "--cluster", "infra", "--only", "talos")
+def test_infra_is_rehearsed_with_three_machines_to_the_end_of_the_talos_phase(
+    rehearsals: Callable[[str], World],
+) -> None:
+    infra = rehearsals("infra")
+    ran = infra.invoke("rehearse", "--cluster", "infra", "--only", "preflight,talos", seconds=REHEARSAL_SECONDS)
     assert ran.exit_code == 0, ran.stderr
     assert "REHEARSAL infra: done" in ran.stderr
     report = infra.report()
@@ -209,6 +234,10 @@ def test_infra_is_rehearsed_with_three_machines_to_the_end_of_the_talos_phase(in
 
 @pytest.mark.rehearsal
 @pytest.mark.parametrize("fault", sorted(FAULTS))
-def test_an_accident_of_the_catalogue_is_felt_and_ends_as_it_should(infra: World, fault: str) -> None:
-    ran = infra.invoke("rehearse", "--cluster", "infra", "--nodes", "1", "--only", "preflight,talos", "--fault", fault)
+def test_an_accident_of_the_catalogue_is_felt_and_ends_as_it_should(
+    rehearsals: Callable[[str], World], fault: str
+) -> None:
+    ran = rehearsals("infra").invoke(
+        "rehearse", "--cluster", "infra", "--nodes", "1", "--only", "preflight,talos", "--fault", fault
+    )
     assert ran.exit_code == 0, ran.stderr
