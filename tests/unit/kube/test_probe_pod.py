@@ -7,7 +7,7 @@ import pytest
 
 from bootstrap.engine import Action, Done, Phase, Step, ToDo
 from bootstrap.engine.testing import run_phases
-from bootstrap.host.objects import mapping, name_of, objects, text
+from bootstrap.host.objects import mapping, name_of, number, objects, text
 from bootstrap.host.yaml_io import load_file
 from kube.belongings import labels_of
 from kube.probe_pod import ATTEMPTS, Answer, Outcome, Word, ask, pod, read
@@ -101,7 +101,7 @@ def test_each_question_is_a_container_of_the_one_image() -> None:
     assert [one["args"] for one in containers] == [["connect", "--timeout=5s", one] for one in QUESTIONS.values()]
     assert len({text(one, "image") for one in containers}) == 1
     assert text(made, "spec", "dnsPolicy") == "ClusterFirst"
-    assert made["spec"]["activeDeadlineSeconds"] == 90
+    assert number(made, "spec", "activeDeadlineSeconds") == 90
 
 
 def test_a_pod_is_found_by_its_labels_whatever_the_template_says() -> None:
