@@ -2,7 +2,8 @@
 
 A kept proof is a file of its own in the cluster's state folder, bound to the cluster's identity. Whatever changes a
 release forgets the proofs about it before it acts, so that a run that was killed in between is followed by one that
-proves again. A proof that could not be given is kept as such: a run on a converged cluster writes nothing.
+proves again. A proof that could not be given is kept as such, and asked for again where the next try may give it: a
+run on a cluster where all was proven writes nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Proving:
         needs: further steps.
         after: see `Step.after`.
         inputs: see `Step.inputs`.
+        may_pass: whether what kept it from being given may be gone in the next run, such as a pod that was late.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Proving:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    may_pass: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,8 @@ def _probe(world: World, one: Proving, ctx: Context) -> Found[str, None]:
         return ToDo("no proof is kept", "no proof is kept")
     if world.prove and kept.run != world.run:
         return ToDo("--prove asks for another", f"proven {_age(kept.seconds)} ago, and --prove asks for another")
+    if one.may_pass and kept.run != world.run and any(each.kind is ProofKind.UNPROVEN for each in kept.proofs):
+        return ToDo("it could not be given last time", f"unproven {_age(kept.seconds)} ago, which another try may mend")
     age = "" if kept.run == world.run else f" ({_age(kept.seconds)} ago)"
     proofs = tuple(replace(each, evidence=f"{each.evidence}{age}") for each in kept.proofs)
     return Done(f"{'; '.join(_line(each) for each in kept.proofs)}{age}", None, proofs)

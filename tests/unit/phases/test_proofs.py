@@ -57,6 +57,7 @@ class Place:
     has: tuple[str, ...] = ("cilium", "coredns")
     kind: ProofKind = ProofKind.PROVEN
     broken: bool = False
+    may_pass: bool = False
     asked: int = 0
 
     def run(self, *, prove: bool = False) -> StepResult:
@@ -67,8 +68,9 @@ class Place:
             "cilium": None, "coredns": None,
         }  # fmt: skip
         proving = Proving(
-            name="names", title="names", description="ask", releases=self.releases, prove=lambda _: self.prove()
-        )
+            name="names", title="names", description="ask", releases=self.releases, prove=lambda _: self.prove(),
+            may_pass=self.may_pass,
+        )  # fmt: skip
         verdict = run_phases(
             [Phase(name="core", title="core", steps=(proving_step(world, proving),), target=60.0)], values=values
         )
@@ -150,6 +152,15 @@ def test_what_could_not_be_asked_is_kept_as_unproven(place: Place) -> None:
     assert later.reason == "unproven: seen (1 min ago)"
     assert [proof.kind for proof in later.proofs] == [ProofKind.UNPROVEN]
     assert place.asked == 1
+
+
+def test_what_a_late_pod_left_unproven_is_asked_again_until_it_is_proven(place: Place) -> None:
+    place.may_pass, place.kind = True, ProofKind.UNPROVEN
+    assert place.run().reason == "unproven: seen"
+    place.kind = ProofKind.PROVEN
+    again = place.run()
+    assert (again.reason, again.actions[0].reason) == ("seen", "it could not be given last time")
+    assert (place.run().actions, place.asked) == ((), 2)
 
 
 def test_a_tree_without_the_release_has_nothing_to_prove(place: Place) -> None:
