@@ -14,7 +14,7 @@ from bootstrap.engine.step import Observation
 from bootstrap.host.objects import Object, name_of, namespace_of, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from bootstrap.host.secret import Secret
 
@@ -126,8 +126,16 @@ class WatchEvent(NamedTuple):
 class Connect(Protocol):
     """Opens the Kubernetes API that a kubeconfig names."""
 
-    def __call__(self, kubeconfig: Secret, *, server: str = "") -> Cluster:
-        """Connect; `server` is a URL in place of the one in the kubeconfig. Nothing is sent before the first call."""
+    def __call__(
+        self, kubeconfig: Secret, *, server: str = "", permit: Callable[[], None] = lambda: None
+    ) -> Cluster:  # fmt: skip
+        """Connect; nothing is sent before the first call.
+
+        Args:
+            kubeconfig: the whole kubeconfig.
+            server: a URL in place of the one in the kubeconfig.
+            permit: asked before each request that makes or changes something; what it raises is raised in its place.
+        """
 
 
 class Reading(Protocol):

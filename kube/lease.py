@@ -15,7 +15,7 @@ from bootstrap.host.errors import FirstlightError, LockedError
 from bootstrap.host.objects import Object, mapping, number, text
 from bootstrap.host.process import Process
 from kube.cluster import LEASE, KindRef, Look
-from kube.errors import KubeError
+from kube.errors import KubeError, KubeErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +151,23 @@ class KubeLease:
                 self._renewing = True
                 threading.Thread(target=self._renew, name="lease", daemon=True).start()
 
+    def permit(self) -> None:
+        """Let a write go on in the midst of an action; a lease that lapsed because we stood still is renewed first.
+
+        Raises:
+            KubeError: it lapsed and cannot be renewed now; transient, unless the API refuses.
+            LockedError: another run has it.
+        """
+        if self._is_ours():
+            return
+        with self._lock:
+            if self._is_ours():
+                return
+            seen = self._look()
+        if not seen.holds:
+            fact = f"the lease of cluster {self._cluster} has lapsed"
+            raise KubeError(KubeErrorKind.UNAVAILABLE, fact, cause=f"it cannot be renewed: {seen.seen}")
+
     def release(self) -> None:
         """Give it back; never raises, and never takes long."""
         self._ended.set()
@@ -159,6 +176,10 @@ class KubeLease:
             giver = threading.Thread(target=self._give_back, name="lease", daemon=True)
             giver.start()
             giver.join(RELEASE_SECONDS)
+
+    def _is_ours(self) -> bool:
+        """Whether it has not lapsed; also before the first `hold`, when nothing is ours to lose."""
+        return not self._lost and not -math.inf < self._until <= self._now()
 
     def _has_time_left(self) -> bool:
         return self._until - self._now() > self._duration / RENEWALS

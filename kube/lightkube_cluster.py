@@ -26,7 +26,7 @@ from kube.errors import KubeError, KubeErrorKind
 from kube.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from httpx2 import Client
 
@@ -52,26 +52,31 @@ _WHOLE: Final = "application/json"
 class LightkubeCluster:
     """A cluster by its kubeconfig; see `kube.cluster.Cluster` for what the calls promise."""
 
-    def __init__(self, client: Client, *, connections: int = CONNECTIONS, retry: Retry | None = None) -> None:
-        self._transport = Transport(client, retry)
+    def __init__(
+        self, client: Client, *, connections: int = CONNECTIONS, retry: Retry | None = None,
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._transport = Transport(client, retry, permit)
         self._discovery = Discovery(self._transport)
         self._applier = Applier(self._transport, self, connections)
 
     @classmethod
     def connect(
-        cls, kubeconfig: Secret, *, server: str = "", connect_seconds: float = CONNECT_SECONDS
-    ) -> LightkubeCluster:
+        cls, kubeconfig: Secret, *, server: str = "", connect_seconds: float = CONNECT_SECONDS,
+        permit: Callable[[], None] = lambda: None,
+    ) -> LightkubeCluster:  # fmt: skip
         """A cluster for the kubeconfig's current context; nothing is sent yet.
 
         Args:
             kubeconfig: the whole kubeconfig.
             server: speak to this URL in place of the kubeconfig's.
             connect_seconds: limit for the handshake.
+            permit: asked before each request that makes or changes something; what it raises is raised in its place.
 
         Raises:
             InputError: the kubeconfig cannot be used.
         """
-        return cls(open_client(kubeconfig, server=server, connect_seconds=connect_seconds))
+        return cls(open_client(kubeconfig, server=server, connect_seconds=connect_seconds), permit=permit)
 
     def close(self) -> None:
         """Close the connections."""

@@ -17,7 +17,7 @@ from kube.connection import CONNECT_SECONDS
 from kube.errors import KubeError, KubeErrorKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from httpx2 import Client, Response
 
@@ -37,10 +37,12 @@ class Transport:
     Args:
         client: with the identity of a kubeconfig.
         retry: repeats requests; None takes patience with requests on the machine's own clock.
+        permit: asked before each request that makes or changes something; what it raises is raised in its place.
     """
 
-    def __init__(self, client: Client, retry: Retry | None = None) -> None:
+    def __init__(self, client: Client, retry: Retry | None = None, permit: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._permit = permit
         self._retry = retry or Retry(REQUEST, clock=SystemClock(), random=Random())  # noqa: S311 # jitter is no secret
         self._server = str(client.base_url).rstrip("/")
         self._lock = threading.RLock()  # a watch that nobody follows any more may be collected under it
@@ -98,6 +100,9 @@ class Transport:
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         typed = {} if content is None else {"Content-Type": body_type}
         headers = {"Accept": accept, "User-Agent": USER_AGENT, **typed}
+        # What is deleted are our own trials alone, and those must not stay behind.
+        if method not in {"GET", "DELETE"}:
+            self._permit()
         try:
             with self._using(what):
                 response = self._client.request(method, path, params=dict(parameters), content=content, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import current_thread
 from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import Context, Done, Foreseen, Found, Observation, Step, ToDo
@@ -82,7 +83,7 @@ def _look(world: World, ctx: Context) -> tuple[bool, str]:
 def _shown(world: World, address: str, talosconfig: Secret, wanted: wiring.Declared) -> wiring.Shown:
     talosctl = world.talosctl
     # At once: an emulated machine takes half a second for each answer.
-    with ThreadPoolExecutor(thread_name_prefix="network") as pool:
+    with ThreadPoolExecutor(thread_name_prefix=current_thread().name) as pool:
         links = pool.submit(talosctl.links, address, talosconfig)
         routes = pool.submit(talosctl.routes, address, talosconfig)
         rings = pool.submit(talosctl.rings, address, talosconfig) if wanted.rings else None

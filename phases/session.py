@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from talos.client import Talosctl
 from talos.probe import observe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bootstrap.engine.inputs import Inputs
     from bootstrap.engine.verdict import Verdict
@@ -153,6 +153,9 @@ def _run_locked(request: Request, lock: RunLock, owner: Owner, clock: Clock) -> 
     redactor = Redactor()
     programs = ShCommandRunner(redactor, run=run_id)
     world = open_world(request, MeteredCommandRunner(programs, meter), programs, redactor)
+    lease = _lease(world, owner)
+    # The lease itself is taken and renewed over a connection that asks nobody.
+    world = replace(world, connect=partial(world.connect, permit=lease.permit))
     evidence = Gatherer(world, end_children=programs.kill_all)
     graph = Graph(evidence.follow(build(world)))
     selection = select(graph, only=request.only, start=request.start, skip=request.skip)
@@ -184,7 +187,6 @@ def _run_locked(request: Request, lock: RunLock, owner: Owner, clock: Clock) -> 
             bus.emit(Note(f"took the lock over from a run that did not give it back: {lock.left_behind}"))
         if lock.ended:
             bus.emit(Note(f"ended the programs that it had left behind: {', '.join(lock.ended)}"))
-        lease = _lease(world, owner)
         verdict = execute(
             graph,
             selection,
@@ -282,10 +284,12 @@ def _world(request: Request, runner: CommandRunner, redactor: Redactor, programs
     )
 
 
-def _connect(kubeconfig: Secret, *, server: str = "") -> KubernetesApi:
+def _connect(
+    kubeconfig: Secret, *, server: str = "", permit: Callable[[], None] = lambda: None
+) -> KubernetesApi:  # fmt: skip
     from kube.lightkube_cluster import LightkubeCluster
 
-    return LightkubeCluster.connect(kubeconfig, server=server)
+    return LightkubeCluster.connect(kubeconfig, server=server, permit=permit)
 
 
 def print_line(text: str) -> None:

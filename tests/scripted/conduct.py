@@ -201,8 +201,8 @@ class _Conduct:
         self._asks()
         return self._ring.machines.observe(address, authority)
 
-    def _connect(self, kubeconfig: Secret, *, server: str = "") -> Any:
-        cluster = ScriptedCluster(self._ring, self._clock, kubeconfig, server)
+    def _connect(self, kubeconfig: Secret, *, server: str = "", permit: Callable[[], None] = lambda: None) -> Any:
+        cluster = _Permitted(ScriptedCluster(self._ring, self._clock, kubeconfig, server), permit)
         return _Asked(cluster, self._asks) if self._order.questions else cluster
 
     def _asks(self) -> None:
@@ -219,10 +219,23 @@ class _Deaf:
         """Nothing."""
 
 
+class _Permitted:
+    """An API server that is written to with a permit only."""
+
+    def __init__(self, cluster: ScriptedCluster, permit: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._permit = permit
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"apply", "approve", "swap", "try_create"}:
+            self._permit()
+        return getattr(self._cluster, name)
+
+
 class _Asked:
     """An API server of which every question is noted."""
 
-    def __init__(self, cluster: ScriptedCluster, asks: Callable[[], None]) -> None:
+    def __init__(self, cluster: _Permitted, asks: Callable[[], None]) -> None:
         self._cluster = cluster
         self._asks = asks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from functools import cache
@@ -28,6 +29,7 @@ FINISHED = {
 FIRST = dict.fromkeys(("talos/install", "talos/network", "talos/etcd", "talos/api"), 1)
 # To the API, and to what `bootstrap/resources.yaml` says; the machines are asked meanwhile.
 LONGEST_CHAIN = 4
+THREAD = re.compile(r"_\d+$")
 # Real seconds; looks take some hundredths.
 PATIENCE = 20.0
 
@@ -35,7 +37,8 @@ PATIENCE = 20.0
 def questions(said: Path) -> Counter[str]:
     """How many questions each step put, ahead of its turn or at it."""
     file = said / "questions"
-    return Counter(file.read_text().splitlines() if file.exists() else [])
+    # A step may ask from threads of its own, which are called as its own one and by their number.
+    return Counter(THREAD.sub("", line) for line in file.read_text().splitlines()) if file.exists() else Counter()
 
 
 def killed_before_the_definitions(make: Make) -> Scenario:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bootstrap.engine.events import Note
 from bootstrap.engine.testing import FakeClock, Recording, run_phases
-from bootstrap.host.errors import ExitCode, FirstlightError
+from bootstrap.host.errors import ExitCode, FirstlightError, LockedError
 from bootstrap.host.objects import mapping, text
 from bootstrap.host.process import Process, this_process
 from kube.errors import KubeError, KubeErrorKind
@@ -241,6 +241,52 @@ def test_who_lost_it_writes_nothing_more_and_says_who_has_it(desk: Desk) -> None
     assert desk.api.holder == OTHER.identity
     desk.api.put_foreign("")
     assert refused(desk.act())[0] is ExitCode.LOCKED
+
+
+def test_in_the_midst_of_an_action_one_that_lapsed_is_renewed_before_a_write(desk: Desk) -> None:
+    desk.lease.permit()
+    assert desk.opened == 0
+
+    def write(_ctx: Context) -> None:
+        desk.clock.advance(LEASE_SECONDS - 1.0)
+        desk.api.calls.clear()
+        desk.lease.permit()
+        assert desk.api.calls == []
+        desk.clock.advance(1.0)
+        desk.lease.permit()
+        assert desk.api.calls == ["get", "swap"]
+
+    assert desk.act(write).exit_code is ExitCode.DONE
+
+
+def test_in_the_midst_of_an_action_nothing_is_written_when_another_run_has_it(desk: Desk) -> None:
+
+    def write(_ctx: Context) -> None:
+        desk.api.put_foreign()
+        desk.clock.advance(LEASE_SECONDS)
+        for _ in range(2):
+            with pytest.raises(LockedError):
+                desk.lease.permit()
+
+    desk.act(write)
+    assert desk.api.holder == OTHER.identity
+
+
+def test_in_the_midst_of_an_action_an_api_that_does_not_answer_permits_nothing(desk: Desk) -> None:
+
+    def write(_ctx: Context) -> None:
+        desk.clock.advance(LEASE_SECONDS)
+        desk.api.before_get = fail
+        with pytest.raises(KubeError, match="the lease of cluster lab has lapsed") as error:
+            desk.lease.permit()
+        assert error.value.transient
+        desk.api.before_get = lambda: None
+        desk.lease.permit()
+
+    def fail() -> None:
+        raise unavailable()
+
+    assert desk.act(write).exit_code is ExitCode.DONE
 
 
 def test_one_that_was_taken_away_is_lost(desk: Desk) -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from bootstrap.engine.retry import REQUEST, Retry
 from bootstrap.engine.testing import FakeClock
-from kube.cluster import CONFIG_MAP, SECRET, Outcome
+from kube.cluster import CONFIG_MAP, SECRET, ObjectRef, Outcome
 from kube.discovery import Resource
 from kube.errors import KubeError, KubeErrorKind
 from kube.lightkube_cluster import LightkubeCluster
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bootstrap.host.objects import Object
 
 Answer: TypeAlias = "httpx2.Response | type[httpx2.TransportError]"
@@ -51,10 +53,10 @@ class Server:
             return answer
         raise answer("it broke")
 
-    def cluster(self) -> LightkubeCluster:
+    def cluster(self, permit: Callable[[], None] = lambda: None) -> LightkubeCluster:
         client = httpx2.Client(base_url="https://api", transport=httpx2.MockTransport(self))
         retry = Retry(REQUEST, clock=self.clock, random=Random(0))  # noqa: S311 # jitter is no secret
-        cluster = LightkubeCluster(client, retry=retry)
+        cluster = LightkubeCluster(client, retry=retry, permit=permit)
         cluster._discovery._known = {CONFIG_MAP: Resource("/api/v1", "configmaps", namespaced=True)}
         return cluster
 
@@ -64,6 +66,23 @@ CUT = (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.WriteError)
 
 def storm() -> list[Answer]:
     return [busy(), *CUT, throttled(), httpx2.Response(500)]
+
+
+def test_a_write_waits_for_its_permit_and_nothing_else_needs_one() -> None:
+    server = Server(found(), httpx2.Response(200, json={}), found(), found())
+    refusals = [KubeError(KubeErrorKind.UNAVAILABLE, "the lease has lapsed", cause="it cannot be renewed")] * 2
+
+    def permit() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    cluster = server.cluster(permit)
+    assert cluster.get(CONFIG_MAP, "one", "a")
+    cluster.delete(ObjectRef(*CONFIG_MAP, "a", "one"))
+    assert len(refusals) == 2
+    cluster.apply([OBJECT])
+    assert refusals == []
+    assert [each.partition(" ")[0] for each in server.asked] == ["GET", "DELETE", "GET", "PATCH"]
 
 
 def test_a_read_outlasts_a_storm() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bootstrap.engine.journal_contents import Contents, read
 from bootstrap.engine.machine import State
+from bootstrap.engine.seams import NoLease
 from bootstrap.host.commands import ShCommandRunner
 from bootstrap.host.errors import FirstlightError, InputError
 from bootstrap.host.product import version
@@ -54,10 +55,17 @@ class Stage:
             raise FirstlightError("not yet")
 
 
+class Free(NoLease):
+    """A cluster that nobody else knows of."""
+
+    def permit(self) -> None:
+        """Let every write go on."""
+
+
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     # Steps of the stage change the cluster, which wants a lease.
-    monkeypatch.setattr(session, "_lease", lambda *_: None)
+    monkeypatch.setattr(session, "_lease", lambda *_: Free())
     return Stage(monkeypatch)
 
 

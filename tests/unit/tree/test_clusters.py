@@ -271,6 +271,17 @@ def test_flux_controllers_get_each_argument_once(rendered: dict[str, Rendered]) 
     }
 
 
+@in_every_cluster
+def test_flux_checks_out_the_folder_that_its_path_is_in(rendered: dict[str, Rendered]) -> None:
+    (instance,) = rendered["flux-instance"].objects
+    patches = objects(instance, "spec", "kustomize", "patches")
+    (patch,) = (each for each in patches if text(each, "target", "kind") == "GitRepository")
+    assert load_all(text(patch, "patch"), source="patch") == [
+        [{"op": "add", "path": "/spec/sparseCheckout", "value": ["kubernetes"]}]
+    ]
+    assert text(instance, "spec", "sync", "path").startswith("kubernetes/")
+
+
 def test_first_resources_hold_references_instead_of_secrets() -> None:
     documents = [item for item in load_file(ROOT / "bootstrap/resources.yaml") if isinstance(item, dict)]
     secrets = [item for item in documents if item["kind"] == "Secret"]
@@ -298,7 +309,8 @@ def _references(item: Object) -> list[Object]:
 
 def _added_arguments(instance: Object) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for patch in objects(instance, "spec", "kustomize", "patches"):
+    patches = objects(instance, "spec", "kustomize", "patches")
+    for patch in (each for each in patches if text(each, "target", "kind") == "Deployment"):
         operations = load_all(text(patch, "patch"), source="patch")[0]
         for operation in operations if isinstance(operations, list) else []:
             assert text(operation, "op") == "add"
