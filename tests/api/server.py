@@ -9,6 +9,7 @@ import subprocess  # noqa: TID251 # servers that outlive a call are no business 
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.host.secret import Secret
@@ -17,7 +18,6 @@ from tests.api import pki
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Etcd and the API server are ready after 3 s on an idle machine with two cores; a loaded one gets ten times that.
 READY_SECONDS = 60
@@ -25,7 +25,17 @@ READY_SECONDS = 60
 
 @dataclass(frozen=True)
 class ApiServer:
-    """A running API server."""
+    """A running API server.
+
+    Attributes:
+        server: its URL.
+        authority: its CA.
+        client: of an administrator.
+        kubeconfig: of the same.
+        kubeconfig_path: a file with it.
+        audit_log: what it was asked, a JSON document a line.
+        processes: process ids of etcd and of itself.
+    """
 
     server: str
     authority: pki.Pair
@@ -33,6 +43,13 @@ class ApiServer:
     kubeconfig: Secret
     kubeconfig_path: Path
     audit_log: Path
+    processes: tuple[int, ...]
+
+    def processor_seconds(self) -> float:
+        """The processor time that etcd and the API server have used."""
+        # proc(5): user and system time are the 14th and 15th field; the second may hold anything but a parenthesis.
+        fields = (Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in self.processes)
+        return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
     def writes(self, user_agent: str = "") -> list[str]:
         """Verb and path of every request that could have changed something, by its user agent's beginning."""
@@ -63,11 +80,14 @@ def running(folder: Path, etcd: Path, apiserver: Path) -> Iterator[ApiServer]:
     path = folder / "kubeconfig"
     path.touch(mode=0o600)
     path.write_text(kubeconfig)
-    found = ApiServer(server, authority, client, Secret(kubeconfig, "test kubeconfig"), path, folder / "audit.log")
     processes = [
         _start(folder, "etcd", [str(etcd), *_etcd_flags(folder, client_port, peer_port)]),
         _start(folder, "kube-apiserver", [str(apiserver), *_apiserver_flags(folder, client_port, port)]),
     ]
+    found = ApiServer(
+        server, authority, client, Secret(kubeconfig, "test kubeconfig"), path, folder / "audit.log",
+        tuple(process.pid for process in processes),
+    )  # fmt: skip
     try:
         _await_ready(found, processes, folder)
         yield found
