@@ -1,4 +1,4 @@
-"""Finds pinned programs: on PATH, in the cache, or by building them."""
+"""Finds pinned programs: in the cache, on PATH, or by building them."""
 
 from __future__ import annotations
 
