@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bootstrap.engine import Observation
 from bootstrap.engine.proof import Proof, ProofKind
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from kube.cluster import Cluster, KindRef
     from phases.refs import CoreRelease
     from phases.world import World
-
-# Seconds; a namespace goes when each of some hundred kinds has been looked for in it, under emulation in half a minute.
-GONE_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +98,15 @@ def prove(world: World, ctx: Context, operator: Operator, trial: Callable[[], Tr
     if isinstance(asked, str):
         return answers, Proof(operator.does, asked, ProofKind.UNPROVEN)
     belongings = Belongings(api, asked.owner, asked.kinds, asked.namespace)
-    with _borrowed(ctx, belongings):
+    with _borrowed(world, ctx, belongings):
         seen = asked.ask(ctx, api, f"firstlight-{asked.owner}-{secrets.token_hex(4)}", belongings.labels)
     return answers, Proof(operator.does, f"{seen}; all of it is gone again", kind)
 
 
 @contextlib.contextmanager
-def _borrowed(ctx: Context, belongings: Belongings) -> Iterator[None]:
+def _borrowed(world: World, ctx: Context, belongings: Belongings) -> Iterator[None]:
     """Nothing of it is there before and after; what is made while open is removed, however that ends."""
-    _clear(ctx, belongings)
+    _clear(world, ctx, belongings)
     try:
         yield
     except BaseException:
@@ -117,14 +114,21 @@ def _borrowed(ctx: Context, belongings: Belongings) -> Iterator[None]:
         with contextlib.suppress(FirstlightError), ctx.outside("request"):
             belongings.remove()
         raise
-    _clear(ctx, belongings)
+    _clear(world, ctx, belongings)
 
 
-def _clear(ctx: Context, belongings: Belongings) -> None:
+def _clear(world: World, ctx: Context, belongings: Belongings) -> None:
     def check(_: Context) -> Observation[None]:
         left = ", ".join(str(name) for name in belongings.left())
         return Observation(not left, f"still there: {left}" if left else "nothing is left")
 
     with ctx.outside("request"):
         belongings.remove()
-    ctx.wait(Gate(description=f"what the proof {belongings.owner} made to be gone", check=check, timeout=GONE_SECONDS))
+    ctx.wait(
+        Gate(
+            description=f"what the proof {belongings.owner} made to be gone",
+            check=check,
+            # A namespace goes when each of some hundred kinds has been looked for in it.
+            timeout=world.cluster.release_seconds,
+        )
+    )

@@ -196,6 +196,7 @@ def test_a_bootstrap_that_a_killed_run_sent_is_not_sent_again(handed_over: Hande
 # rehearsals ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rehearsal
 @pytest.mark.parametrize("cluster", ["infra", "apps"])
 def test_a_cluster_is_rehearsed_with_one_machine_to_a_green_verdict(
     rehearsals: Callable[[str], World], cluster: str
