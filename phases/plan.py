@@ -80,7 +80,11 @@ def plan_of(world: World, request: Request, *, live: bool) -> Plan:
     graph = Graph(build(world))
     total = request.cluster.budgets["total"]
     settings = Settings(
-        cluster=request.cluster.name, resume_command=request.command, target=total.target, deadline=total.deadline
+        cluster=request.cluster.name,
+        resume_command=request.command,
+        target=total.target,
+        deadline=total.deadline,
+        workers=request.workers,
     )
     selection = select(graph, only=request.only, start=request.start, skip=request.skip)
     return make_plan(graph, selection, settings, live=live, note=print_line)

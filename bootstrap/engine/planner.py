@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from bootstrap.engine.context import UndeclaredNeedError
 from bootstrap.engine.driver import is_ours_alone, needed_but_not_selected
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from bootstrap.engine.step import Action, Found, Gate, Observation, StepRef
 
 ValueT = TypeVar("ValueT")
-
-# Steps at once: helmfile, talosctl and kustomize each run in several of them, and more than this never could.
-AT_ONCE: Final = 8
 
 
 def make_plan(
@@ -111,7 +108,7 @@ class _Planner:
         """Plan every step, each as soon as those are planned that it needs or follows."""
         left = dict(self._graph.nodes)
         going: dict[Future[PlannedStep], str] = {}
-        with ThreadPoolExecutor(AT_ONCE, "plan") as pool:
+        with ThreadPoolExecutor(self._settings.workers, "plan") as pool:
             while left or going:
                 for path in [path for path, node in left.items() if node.needs | node.after <= self.steps.keys()]:
                     going[pool.submit(self._planned, left.pop(path))] = path
