@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.host.commands import CommandRunner
     from bootstrap.host.yaml_io import Yaml
 
-_KUSTOMIZATION_FILES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+KUSTOMIZATION_FILES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _MUTATIONS: Final = ("targetNamespace", "namePrefix", "nameSuffix", "patches", "images", "components")
 _SEPARATOR: Final = re.compile(r"^---$\n?", re.MULTILINE)
 # A folder of manifests builds in a tenth of a second; remote bases, which take longer, are refused by Flux.
@@ -68,15 +68,22 @@ class Kustomize:
             try:
                 built = self.runner.run(command).text
             except CommandError as error:
-                cause = error.cause.removeprefix("Error: ").replace(f"{folder}/", "").replace(str(folder), path)
-                raise BuildError(cause) from None
+                raise BuildError(_in_short(error.cause, folder, path)) from None
         return [document for document in _SEPARATOR.split(built) if document.strip()]
+
+
+def _in_short(said: str, folder: Path, path: str) -> str:
+    """Paths below the folder relative to it, others to the repository, copied or not."""
+    repository = str(folder).removesuffix(path)
+    # Of a configuration that it quotes over several lines, only the last line is kept.
+    own = said.removeprefix("Error: ").removeprefix("`: ")
+    return own.replace(f"{folder}/", "").replace(str(folder), path).replace(repository, "")
 
 
 @contextlib.contextmanager
 def _staged(root: Path, path: str, spec: Object) -> Iterator[Path]:
     folder = root / path
-    here = any((folder / name).is_file() for name in _KUSTOMIZATION_FILES)
+    here = any((folder / name).is_file() for name in KUSTOMIZATION_FILES)
     if here and not any(spec.get(name) for name in _MUTATIONS):
         yield folder
         return
@@ -89,9 +96,9 @@ def _staged(root: Path, path: str, spec: Object) -> Iterator[Path]:
 
 
 def _mutate(folder: Path, spec: Object) -> None:
-    file = next((folder / name for name in _KUSTOMIZATION_FILES if (folder / name).is_file()), None)
+    file = next((folder / name for name in KUSTOMIZATION_FILES if (folder / name).is_file()), None)
     if file is None:
-        file = folder / _KUSTOMIZATION_FILES[0]
+        file = folder / KUSTOMIZATION_FILES[0]
         content: Object = {"resources": list(_manifests(folder)), "kind": "Kustomization"}
         content["apiVersion"] = "kustomize.config.k8s.io/v1beta1"
     else:
@@ -127,7 +134,7 @@ def _manifests(folder: Path) -> Iterator[str]:
     """What the generator makes resources of: folders with a kustomization, and every YAML file elsewhere."""
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
-            if any((entry / name).is_file() for name in _KUSTOMIZATION_FILES):
+            if any((entry / name).is_file() for name in KUSTOMIZATION_FILES):
                 yield f"./{entry.name}"
             else:
                 yield from (f"./{entry.name}/{below[2:]}" for below in _manifests(entry))
