@@ -32,11 +32,20 @@ def problems(tree: Tree, said: str) -> tuple[Problem, ...]:
     """
     by_name = {one.release.release_name: one for one in installed(tree, b"")}
     found = [
-        _problem(tree, by_name[name], " ".join(words.split()).removeprefix("Error: "))
-        for name, words in _FAILED.findall(said)
+        _problem(tree, by_name[name], words)
+        for name, words in failures(said)
         if name in by_name and _OF_A_SCHEMA not in words
     ]
     return tuple(dict.fromkeys(found))
+
+
+def failures(said: str) -> tuple[tuple[str, str], ...]:
+    """Every release that helm failed for, with what helm said on one line; empty when none could be read.
+
+    Args:
+        said: standard error of helmfile.
+    """
+    return tuple((name, " ".join(words.split()).removeprefix("Error: ")) for name, words in _FAILED.findall(said))
 
 
 def _problem(tree: Tree, one: Installed, words: str) -> Problem:

@@ -19,6 +19,7 @@ from bootstrap.engine import (
     ToDo,
 )
 from bootstrap.engine.step import Gate
+from bootstrap.host.commands import CommandError
 from bootstrap.host.errors import Problem
 from bootstrap.host.objects import Object, name_of
 from kube.cluster import CUSTOM_RESOURCE_DEFINITION, Standing, describe
@@ -27,7 +28,7 @@ from kube.errors import KubeError, KubeErrorKind
 from kube.watching import SAFETY_SECONDS, Watched
 from phases import sources
 from phases.charts import helmfile, kept
-from phases.definitions import HELMFILE, judge, refuse, refuse_unknown
+from phases.definitions import HELMFILE, judge, refuse, refuse_unknown, unrendered
 from phases.refs import API, CORE_FOLDER, DEFINITIONS, EXTRACT, FILES
 
 if TYPE_CHECKING:
@@ -75,7 +76,15 @@ def phase(world: World) -> Phase:
 def _extract(world: World, ctx: Context) -> Found[None, tuple[Object, ...]]:
     file = helmfile(world, ctx.value(CORE_FOLDER), HELMFILE, kubeconfig=None)
     yq = world.programs["yq"]
-    found = tuple(parsed(kept(world, file, (yq,), partial(selected, file, yq)), str(file.file)))
+    try:
+        found = tuple(parsed(kept(world, file, (yq,), partial(selected, file, yq)), str(file.file)))
+    except CommandError as error:
+        problems = unrendered(world.root, error.stderr)
+        if not problems:
+            raise
+        return Conflict(
+            "a chart of definitions cannot be rendered", problems=problems, remedy="check chart, version and values"
+        )
     refuse_unknown(world.forced, found)
     refuse(judge(world.root, world.cluster.name, ctx.value(FILES), found))
     return Done(f"{len(found)} definitions, as expected", found)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from bootstrap.host import yaml_io
 from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.objects import name_of, objects, text
+from checks import rendering
 from gitops.releases import releases
 from kube.crd_audit import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from bootstrap.host.objects import Object
@@ -53,17 +54,32 @@ def disagreements(root: Path, tree: Tree) -> tuple[Problem, ...]:
     Raises:
         InputError: the helmfile or a release of the tree is not usable.
     """
-    content = (root / _HELMFILE).read_bytes()
     controllers = {_chart_name(one.chart): one for one in releases(tree)}
     problems: list[Problem] = []
-    for number, document in enumerate(yaml_io.load_all(content, source=_HELMFILE)):
-        positions = yaml_io.positions(content, source=_HELMFILE, document=number)
-        for index, bundle in enumerate(objects(document, "releases")):
-            wrong = _disagreement(bundle, controllers.get(_chart_name(text(bundle, "chart"))))
-            if wrong:
-                place = positions.get(("releases", index, "version")) or positions["releases", index]
-                problems.append(Problem(wrong, _HELMFILE, place.line, place.column))
+    for bundle, place in _bundles(root):
+        wrong = _disagreement(bundle, controllers.get(_chart_name(text(bundle, "chart"))))
+        if wrong:
+            problems.append(Problem(wrong, _HELMFILE, place.line, place.column))
     return tuple(problems)
+
+
+def unrendered(root: Path, said: str) -> tuple[Problem, ...]:
+    """Every chart of definitions that helm failed for, where its version stands; empty when none could be read.
+
+    Args:
+        root: the repository.
+        said: standard error of helmfile.
+
+    Raises:
+        InputError: the helmfile is not usable.
+    """
+    places = {text(bundle, "name"): place for bundle, place in _bundles(root)}
+    found = [
+        Problem(f"the definitions of {name}: {words}", _HELMFILE, places[name].line, places[name].column)
+        for name, words in rendering.failures(said)
+        if name in places
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def refuse(problems: Sequence[Problem]) -> None:
@@ -90,6 +106,15 @@ def refuse_unknown(forced: Collection[str], definitions: Sequence[Object]) -> No
         problems.append(Problem(f"no chart brings the definition {name}{f'; nearest: {near[0]}' if near else ''}"))
     if problems:
         raise InputError("--force-conflicts names what is not there", tuple(problems))
+
+
+def _bundles(root: Path) -> Iterator[tuple[Object, yaml_io.Position]]:
+    """Each release of the helmfile, and where its version stands, or itself where it has none."""
+    content = (root / _HELMFILE).read_bytes()
+    for number, document in enumerate(yaml_io.load_all(content, source=_HELMFILE)):
+        positions = yaml_io.positions(content, source=_HELMFILE, document=number)
+        for index, bundle in enumerate(objects(document, "releases")):
+            yield bundle, positions.get(("releases", index, "version")) or positions["releases", index]
 
 
 def _disagreement(bundle: Object, controller: CoreRelease | None) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bootstrap.host import yaml_io
+from bootstrap.host.commands import CommandError
 from bootstrap.host.errors import InputError
 from bootstrap.host.objects import name_of, objects, text
-from phases.definitions import EXPECTED, disagreements, judge, refuse
+from phases.definitions import EXPECTED, disagreements, judge, refuse, unrendered
 from tests.unit.tree.bundles import FILE, Bundles
 from tests.unit.tree.rendered import ROOT, Programs
 
@@ -86,3 +88,14 @@ def test_bundles_fit_their_controllers(
     assert problem.text == f"the definitions of {name} {said}"
     assert problem.path == FILE
     assert problem.line > 1
+
+
+def test_a_chart_that_cannot_be_pulled_is_named_where_its_version_stands(bundles: Bundles) -> None:
+    content = bundles.file.read_text()
+    broken = re.sub(r"chart: .*snapshot-controller.*", "chart: oci://127.0.0.1:1/charts/snapshot-controller", content)
+    bundles.file.write_text(broken)
+    with pytest.raises(CommandError) as caught:
+        bundles.extract("infra")
+    (found,) = unrendered(bundles.root, caught.value.stderr)
+    line = 1 + broken[: broken.index("version: 4.1.0")].count("\n")
+    assert str(found).startswith(f"{FILE}:{line}:14: the definitions of snapshot-controller: failed to perform")
