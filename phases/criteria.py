@@ -15,7 +15,7 @@ from kube.cluster import DEPLOYMENT, POD
 from kube.rollout import deployment_ready
 from kube.watching import SAFETY_SECONDS, Watched
 from phases.refs import API, BASELINE, COMMIT, FILES, LAST, SECRETS
-from phases.releases import flux_version
+from phases.releases import instance_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,8 @@ def criteria() -> tuple[Criterion, ...]:
         ),
         Criterion(
             "instance", "FluxInstance is Ready at the version of the tree", "FluxInstance to be ready",
-            lambda ctx, live: handover.instance_ready(live, flux_version(ctx.value(FILES))),
-            ((handover.FLUX_INSTANCE, FLUX_SYSTEM),),
+            lambda ctx, live: instance_ready(live, ctx.value(FILES)),
+            ((handover.FLUX_INSTANCE, FLUX_SYSTEM), (DEPLOYMENT, FLUX_SYSTEM)),
         ),
         Criterion(
             "source", "the Git source has the commit that was bootstrapped", "the Git source to have the commit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ from bootstrap.engine import Action, Conflict, Context, Done, Foreseen, Found, K
 from bootstrap.engine.proof import Proof
 from bootstrap.engine.step import Gate
 from bootstrap.host.commands import CommandError
-from bootstrap.host.objects import flag
+from bootstrap.host.objects import flag, sequence, text
 from gitops import handover
 from gitops.releases import release as read_release
 from kube import helm
@@ -91,12 +91,24 @@ def step(world: World, one: Core, *, needs: tuple[str, ...] = (), after: tuple[s
     )
 
 
-def flux_version(tree: Tree) -> str:
+def _flux_version(tree: Tree) -> str:
     """The Flux version that the tree's FluxInstance asks for, such as `2.7.3`."""
-    values = read_release(tree, LAST.name).values
-    instance = values.get("instance")
-    distribution = instance.get("distribution") if isinstance(instance, dict) else None
-    return str(distribution.get("version", "")) if isinstance(distribution, dict) else ""
+    return text(read_release(tree, LAST.name).values, "instance", "distribution", "version")
+
+
+def instance_ready(api: Reading, tree: Tree) -> Look:
+    """Whether FluxInstance is Ready as the tree wants it; until then also what its controllers lack.
+
+    Raises:
+        KubeError: the cluster cannot be asked.
+    """
+    look = handover.instance_ready(api, _flux_version(tree))
+    if look.holds:
+        return look
+    controllers = map(str, sequence(read_release(tree, LAST.name).values, "instance", "components"))
+    there = [name for name in controllers if api.get(DEPLOYMENT, name, LAST.namespace)]
+    missing = [one.seen for name in there if not (one := deployment_ready(api, LAST.namespace, name)).holds]
+    return replace(look, seen="; ".join([look.seen, *missing]))
 
 
 def _foreseen(one: Core, ctx: Context) -> Foreseen[Facts, None]:
@@ -255,7 +267,7 @@ def _sources(one: Core) -> tuple[Source, ...]:
     """What the look at a release reads, pods left out: they only explain what is slow."""
     read = (
         ((DAEMON_SET, one.namespace), one.daemon_sets),
-        ((DEPLOYMENT, one.namespace), one.deployments),
+        ((DEPLOYMENT, one.namespace), one.deployments or one is LAST),
         ((NODE, ""), one is NETWORK),
         ((handover.FLUX_INSTANCE, one.namespace), one is LAST),
     )
@@ -268,7 +280,7 @@ def _look(world: World, one: Core, api: Reading, ctx: Context) -> Look:
     if one is NETWORK:
         looks.append(nodes_ready(api, [node.name for node in world.cluster.nodes if not node.absent]))
     if one is LAST:
-        looks.append(handover.instance_ready(api, flux_version(ctx.value(FILES))))
+        looks.append(instance_ready(api, ctx.value(FILES)))
     return both(*looks)
 
 

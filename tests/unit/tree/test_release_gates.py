@@ -143,3 +143,13 @@ def test_the_flux_instance(instance: Any, words: str, live: Live, failing: Any) 
     said = failing()
     assert list(said) == [LAST.name]
     assert words in said[LAST.name]
+
+
+def test_while_flux_comes_up_the_controller_that_does_not_is_named(live: Live, failing: Any) -> None:
+    live.objects[FLUX_INSTANCE, "flux-system", "flux"] = conditioned(FLUX_INSTANCE, "flux", "Unknown")
+    for name in ("source-controller", "helm-controller"):
+        live.objects[DEPLOYMENT, "flux-system", name] = workload("Deployment", "flux-system", name)
+    live.objects[DEPLOYMENT, "flux-system", "source-controller"]["status"]["availableReplicas"] = 0
+    said = failing()
+    assert list(said) == [LAST.name]
+    assert said[LAST.name].endswith("it says why; Deployment flux-system/source-controller: 0 of 1 available")
