@@ -1,4 +1,4 @@
-"""The lab's OCI registry: pushes images made of folder trees, one uncompressed layer each."""
+"""The lab's OCI registry: pushes images made of folder trees, one layer of zstd each."""
 
 from __future__ import annotations
 
