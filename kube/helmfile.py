@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RENDER_SECONDS: Final = 120.0
 # We wait by gates of our own, so helm only submits; hooks of a chart run within this.
 SYNC_SECONDS: Final = 300.0
+# What helm adds to an error about YAML that a chart prints; the error itself, with file and line, stands before it.
+HINT: Final = "Use --debug flag"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Helmfile:
             arguments=(*self._flags(), *kubeconfig, *selector, *words),
             environment=self.environment,
             timeout=timeout,
+            hint=HINT,
         )
 
     def _flags(self) -> tuple[str, ...]:

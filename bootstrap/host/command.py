@@ -49,6 +49,7 @@ class Command:
         timeout: seconds; the whole process group is ended when it is over.
         allowed: exit codes that are answers, not errors.
         folder: working folder; None means the current one.
+        hint: how a line begins that the program adds to its errors and that is never their cause; empty for none.
     """
 
     program: Path
@@ -58,6 +59,7 @@ class Command:
     timeout: float = 60.0
     allowed: frozenset[int] = frozenset({0})
     folder: Path | None = None
+    hint: str = ""
 
     def __str__(self) -> str:
         """The command line as a person would type it, secrets by their reference."""

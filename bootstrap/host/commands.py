@@ -39,9 +39,6 @@ LOOK_SECONDS: Final = 0.1
 # Bytes of output that are read at once, as many as a pipe holds: sh reads line by line, a second for 6 MB.
 OUTPUT_BYTES: Final = 65536
 
-# What helm adds to an error about YAML that a chart prints; the error itself, with file and line, stands before it.
-HINT: Final = "Use --debug flag"
-
 
 class Daemon:
     """A program that stays until it is ended or ends by itself."""
@@ -219,7 +216,7 @@ class ShCommandRunner:
             stderr = self._redactor.redact(bytes(process.stderr).decode("utf-8", "replace"))
             raise CommandError(
                 f"`{command}` gave no answer within {command.timeout:g} s",
-                cause=_last_line(stderr) or "no output", stderr=stderr, timed_out=True,
+                cause=_last_line(stderr, command.hint) or "no output", stderr=stderr, timed_out=True,
             )  # fmt: skip
 
     def _error(self, command: Command, result: Result) -> CommandError:
@@ -227,7 +224,7 @@ class ShCommandRunner:
         stdout = self._redactor.redact(result.text)
         return CommandError(
             f"`{command}` failed with exit code {result.exit_code}",
-            cause=_last_line(stderr) or _last_line(stdout) or "it printed nothing",
+            cause=_last_line(stderr, command.hint) or _last_line(stdout, command.hint) or "it printed nothing",
             stdout=stdout, stderr=stderr, exit_code_seen=result.exit_code,
         )  # fmt: skip
 
@@ -288,6 +285,6 @@ def _end_group(process: sh.RunningCommand) -> None:
             return
 
 
-def _last_line(text: str) -> str:
+def _last_line(text: str, hint: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if not line.startswith(HINT)), "")
+    return next((line for line in reversed(lines) if not hint or not line.startswith(hint)), "")

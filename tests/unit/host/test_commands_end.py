@@ -9,6 +9,7 @@ import shutil
 import subprocess  # noqa: TID251 # a child whose end nobody has seen yet
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def living(token: str) -> int:
 def test_the_cause_of_a_failure_is_no_hint_behind_it(runner: ShCommandRunner) -> None:
     line = "printf 'Error: YAML parse error on a.yaml\\n\\nUse --debug flag to render out invalid YAML\\n' >&2; exit 1"
     with pytest.raises(CommandError) as caught:
-        runner.run(shell(line))
+        runner.run(replace(shell(line), hint="Use --debug"))
     assert caught.value.cause == "Error: YAML parse error on a.yaml"
 
 
