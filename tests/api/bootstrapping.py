@@ -25,6 +25,7 @@ from kube.transport import Transport
 from phases import crds, prerequisites, session
 from phases.refs import API, CORE_FOLDER, EXTRACT, SECRETS
 from phases.world import Access, Credentials, World
+from tests import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,12 +78,8 @@ def run(order: Order) -> int | None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     process = context.Process(target=_in_child, args=(order,), daemon=True)
-    process.start()
-    process.join(PATIENCE)
-    code = process.exitcode
-    process.kill()
-    process.join()
-    return code
+    forked.start(process)
+    return forked.end_of(process, PATIENCE)
 
 
 def _in_child(order: Order) -> None:

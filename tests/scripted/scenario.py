@@ -20,6 +20,7 @@ from kube.cluster import LEASE
 from kube.helm import decode
 from talos.client import Talosctl
 from talos.machineconfig import talosconfig
+from tests import forked
 from tests.scripted.canaries import new_bundle, write_store
 from tests.scripted.conduct import Order, in_child
 from tests.scripted.contract import Question, Said
@@ -146,7 +147,7 @@ class Scenario:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         process = context.Process(target=in_child, args=(made,), daemon=True)
-        process.start()
+        forked.start(process)
         return process, made.said
 
     @staticmethod
@@ -160,13 +161,8 @@ class Scenario:
     @staticmethod
     def end(process: ForkServerProcess, said: Path) -> Ran:
         """Wait for a process; a signal that ended it counts negative."""
-        process.join(_RUN_SECONDS)
-        code = process.exitcode
-        if code is None:
-            process.kill()
-            process.join()
-            raise AssertionError(f"it hangs; it said:\n{(said / 'stderr').read_text()[-3000:]}")
-        process.close()
+        code = forked.end_of(process, _RUN_SECONDS)
+        assert code is not None, f"it hangs; it said:\n{(said / 'stderr').read_text()[-3000:]}"
         return Ran(code, said)
 
     def effects(self) -> list[Effect]:
