@@ -15,6 +15,7 @@ from bootstrap.host.errors import InputError
 from rehearsal.settings import (
     CONNECT_ADDRESS,
     CONNECT_NAMES,
+    FIRST_RESOLVERS,
     REGISTRY_ADDRESS,
     REGISTRY_NAMES,
     TIME_ADDRESS,
@@ -75,7 +76,7 @@ class Network:
         else:
             self._run("link", "add", BRIDGE, "type", "bridge")
         self._run("addr", "add", f"{self._settings.gateway}/{prefix}", "dev", BRIDGE)
-        for address in (REGISTRY_ADDRESS, WEB_ADDRESS, CONNECT_ADDRESS, TIME_ADDRESS):
+        for address in (REGISTRY_ADDRESS, WEB_ADDRESS, CONNECT_ADDRESS, TIME_ADDRESS, *FIRST_RESOLVERS):
             self._run("addr", "add", f"{address}/32", "dev", "lo")
         self._run("link", "set", BRIDGE, "up")
         for machine in range(len(self._settings.machines)):
