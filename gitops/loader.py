@@ -15,7 +15,7 @@ from bootstrap.host.errors import InputError, Problem
 from bootstrap.host.objects import Object, flag, mapping, name_of, objects, text
 from gitops import origins
 from gitops.build import BuildError, Kustomize, with_common_metadata
-from gitops.refused_folders import Built, refused_folder
+from gitops.refused_folders import refused_folder
 from gitops.settings import Settings, misspelt
 from gitops.substitution import SubstitutionError, substitute
 from gitops.tree import FLUX_SYSTEM, KUSTOMIZE_GROUP, Kustomization, Name, Tree, dependencies, is_kind, name_in, nearest
@@ -98,7 +98,7 @@ class _Loader:
             return self._kustomize.build(self._root, one.path, mapping(one.item, "spec"))
         except BuildError as error:
             broken = _broken_files(self._root, one.path)
-            self.problems += broken or [refused_folder(Built(self._root, one.path), str(error))]
+            self.problems += broken or [refused_folder(self._root, one.path, str(error))]
             return None
 
     def _has_settings(self, one: Kustomization) -> bool:
