@@ -11,7 +11,7 @@ from bootstrap.engine import Action, Conflict, Context, Done, Foreseen, Found, K
 from bootstrap.engine.proof import Proof
 from bootstrap.engine.step import Gate
 from bootstrap.host.commands import CommandError
-from bootstrap.host.objects import flag, sequence, text
+from bootstrap.host.objects import flag, name_of, sequence, text
 from gitops import handover
 from gitops.releases import release as read_release
 from kube import helm
@@ -105,9 +105,10 @@ def instance_ready(api: Reading, tree: Tree) -> Look:
     look = handover.instance_ready(api, _flux_version(tree))
     if look.holds:
         return look
-    controllers = map(str, sequence(read_release(tree, LAST.name).values, "instance", "components"))
-    there = [name for name in controllers if api.get(DEPLOYMENT, name, LAST.namespace)]
-    missing = [one.seen for name in there if not (one := deployment_ready(api, LAST.namespace, name)).holds]
+    there = {name_of(item) for item in api.list_objects(DEPLOYMENT, LAST.namespace)}
+    controllers = sequence(read_release(tree, LAST.name).values, "instance", "components")
+    looks = [deployment_ready(api, LAST.namespace, str(name)) for name in controllers if name in there]
+    missing = [one.seen for one in looks if not one.holds]
     return replace(look, seen="; ".join([look.seen, *missing]))
 
 
