@@ -106,7 +106,11 @@ class Network:
         for tap in self.taps(machine):
             self._run("tuntap", "add", "dev", tap, "mode", "tap")
             self._run("link", "set", tap, "mtu", str(self._settings.mtu), "up")
-            if not self._switch:
+            if self._switch:
+                # The switch only reads along: the host would answer a machine's ARP as well, with the tap's address,
+                # and what is then sent to that address over the other tap is for nobody.
+                self._run("link", "set", tap, "arp", "off")
+            else:
                 self._run("link", "set", tap, "master", BRIDGE)
         if self._switch:
             self._switch.connect(bond_name(machine), self.taps(machine))

@@ -1,4 +1,4 @@
-"""The switch without a machine: two of its bridges against each other, in namespaces of their own."""
+"""The switch without a machine, in namespaces of its own: two of its bridges against each other, and who answers."""
 
 from __future__ import annotations
 
@@ -56,3 +56,55 @@ def test_a_partner_comes_goes_and_comes_back(tmp_path: Path) -> None:
     # Three negotiations of three seconds at most; a minute and a half is a machine that is stuck.
     result = runner().run(Command(system("unshare"), arguments, {"PYTHONPATH": str(CODE)}, timeout=90))
     assert json.loads(result.text) == {"left has a bond": False, "mtu": True}
+
+
+# A card on the first tap asks who has the gateway's address; prints every address that says so, and the bridge's own.
+ASKING = """
+import fcntl, json, os, struct, sys, time
+from dataclasses import replace
+from pathlib import Path
+from bootstrap.host.commands import Command
+from rehearsal.network import BRIDGE, Network, tap_name
+from tests.unit.rehearsal.bench import MACHINE, make_settings, runner
+folder, programs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
+settings = replace(make_settings(folder, folder, programs, machines=(MACHINE,)), lacp=True)
+network = Network(settings, runner())
+network.make()
+def mac(name):
+    return json.loads(runner().run(Command(programs["ip"], ("-json", "link", "show", name))).text)[0]["address"]
+cards = []
+for card in range(2):
+    cards.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
+    TUNSETIFF, TAP_WITHOUT_HEADER = 0x400454CA, 0x1002
+    fcntl.ioctl(cards[-1], TUNSETIFF, struct.pack("16sH22x", tap_name(0, card).encode(), TAP_WITHOUT_HEADER))
+own = bytes.fromhex("525400130011")
+gateway = bytes(map(int, settings.gateway.split(".")))
+request = b"\\xff" * 6 + own + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1) + own
+request += bytes([10, 25, 13, 11]) + bytes(6) + gateway
+said, deadline = set(), time.monotonic() + 15
+while time.monotonic() < deadline:
+    # Whoever answers late answers a second question; five are asked after the first answer.
+    os.write(cards[0], request)
+    time.sleep(0.2)
+    for card in cards:
+        try:
+            while True:
+                frame = os.read(card, 2000)
+                if frame[12:14] == b"\\x08\\x06" and frame[20:22] == b"\\x00\\x02" and frame[28:32] == gateway:
+                    said.add(frame[22:28].hex(":"))
+        except BlockingIOError:
+            pass
+    if said and deadline > time.monotonic() + 1:
+        deadline = time.monotonic() + 1
+network.end()
+print(json.dumps({"said": sorted(said), "bridge": mac(BRIDGE)}))
+"""
+
+
+def test_the_bridge_alone_answers_for_the_gateway(tmp_path: Path) -> None:
+    programs = json.dumps({name: str(system(name)) for name in PROGRAMS})
+    arguments = (*unshare_arguments(), sys.executable, "-c", ASKING, str(tmp_path), programs)
+    # Two daemons and a dozen questions; a minute is a machine that is stuck.
+    result = runner().run(Command(system("unshare"), arguments, {"PYTHONPATH": str(CODE)}, timeout=60))
+    seen = json.loads(result.text)
+    assert seen["said"] == [seen["bridge"]]
