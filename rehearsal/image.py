@@ -18,7 +18,7 @@ from bootstrap.host.errors import FirstlightError, InputError
 from bootstrap.host.packages import SYSTEM_FOLDERS
 from bootstrap.host.programs import PROGRAMS
 from rehearsal.debian import BACKPORTS, RELEASE, Archive
-from rehearsal.registry import PATIENT_COLLECTOR, Image
+from rehearsal.registry import THRIFT, Image
 from rehearsal.storage import IMAGE, workspace
 from talos.schematic import PLAIN_INSTALLER
 
@@ -45,7 +45,7 @@ MACHINERY: Final = "github.com/siderolabs/talos/pkg/machinery@v1.11.5"
 # Where the packages come from: the kernel is from backports.
 SUITES: Final = (RELEASE, BACKPORTS)
 # How layers are packed; another way makes other images of the same files.
-LAYERS: Final = f"zstd -3, writable, {PATIENT_COLLECTOR}".encode()
+LAYERS: Final = f"zstd -3, writable, {' '.join(THRIFT)}".encode()
 # Image and registry together take 30 s on two cores; ten minutes for one script are a machine that is stuck.
 RECIPE_SECONDS: Final = 600.0
 
