@@ -11,6 +11,7 @@ from bootstrap.host.commands import Command
 from rehearsal.monitor import COMMANDS_SOCKET, EVENTS_SOCKET, Monitor, State, Watch
 from rehearsal.network import tap_name
 from rehearsal.processors import guard
+from rehearsal.sharing import give_way
 from rehearsal.storage import TEMPLATE
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ class Machine:
             words = (f"--adjustment={settings.niceness}", str(program), *words)
             program = self._lab.programs["nice"]
         self._daemon = runner.start(Command(program, words), log=self.folder / "qemu.log")
+        give_way(self._daemon.pid, settings.niceness)
         self._is_off = False
         self._watch = self._make_watch()
         daemon = self._daemon

@@ -39,9 +39,12 @@ if TYPE_CHECKING:
 LONGEST_SOCKET: Final = 107
 # MiB that the lab's servers and ourselves need beside the machines.
 SPARE_MEMORY: Final = 512
-# Linux gives a sixth of the processor time to such a process beside one of the usual niceness: enough for its kernel
-# to keep its clock and for its services to answer.
-NICENESS_OF_OTHERS: Final = 8
+# An emulated machine keeps its host's processors busy for minutes, and what a run itself has to do takes moments: Linux
+# gives those nine tenths of a processor beside such a process.
+NICENESS: Final = 10
+# Linux gives a sixth of the processor time to such a machine beside the first: enough for its kernel to keep its clock
+# and for its services to answer.
+NICENESS_OF_OTHERS: Final = NICENESS + 8
 # GiB that one installed machine with its snapshots takes (measured: 0.9 installed, 1.5 a snapshot).
 DISK_PER_MACHINE: Final = 6
 # For a node whose inventory describes real hardware: what a control plane with Flux needs.
@@ -190,12 +193,15 @@ def _machines(cluster: Cluster, processors: int | None) -> tuple[MachineSettings
     # Two emulated processors of a machine wait for each other, in locks and for flushed page tables, and where the
     # host runs only one of them that wait is busy.
     most = None if processors is None else max(1, processors // len(present))
-    machines = (_machine(node, most) for node in present)
-    if processors is None or processors >= len(present):
-        return tuple(machines)
+    machines = tuple(_machine(node, most) for node in present)
+    if processors is None:
+        return machines
+    if processors >= len(present):
+        return tuple(replace(one, niceness=NICENESS) for one in machines)
     # All others wait for the API server of the first, and take its processor time while they do.
     return tuple(
-        one if one.name == cluster.bootstrap_node else replace(one, niceness=NICENESS_OF_OTHERS) for one in machines
+        replace(one, niceness=NICENESS if one.name == cluster.bootstrap_node else NICENESS_OF_OTHERS)
+        for one in machines
     )
 
 

@@ -16,8 +16,11 @@ from bootstrap.host.configuration import resolve
 from bootstrap.host.secret import Redactor
 from bootstrap.host.settings import CACHE
 from bootstrap.host.toolbox import Toolbox
+from rehearsal.preparation import NICENESS
+from rehearsal.sharing import give_way
 
 ROOT = Path(__file__).parents[1]
+LAB = ROOT / "tests" / "lab"
 Programs = Callable[[str], Path]
 
 
@@ -59,6 +62,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left]
     config.stash[LEFT_OUT] = len(left)
     config.hook.pytest_deselected(items=left)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker a session of its own, which Linux weighs apart."""
+    if hasattr(config, "workerinput"):
+        os.setsid()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What needs no lab gives way like the lab's machines: everybody waits for those."""
+    if hasattr(item.config, "workerinput"):
+        give_way(os.getpid(), 0 if item.path.is_relative_to(LAB) else NICENESS)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

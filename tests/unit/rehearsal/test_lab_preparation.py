@@ -21,7 +21,7 @@ from rehearsal.charts import chart_needs
 from rehearsal.emulator import Host
 from rehearsal.image import BootAssets, ImageBuilder
 from rehearsal.lab import Lab
-from rehearsal.preparation import NICENESS_OF_OTHERS, Workshop, check_resources, prepare, uses_of
+from rehearsal.preparation import NICENESS, NICENESS_OF_OTHERS, Workshop, check_resources, prepare, uses_of
 from rehearsal.rehearsed import rehearsed
 from rehearsal.settings import MODULES_FILE, Emulator, LabSettings
 from rehearsal.storage import KEPT_SECONDS
@@ -132,7 +132,7 @@ def test_the_inventory_decides_what_the_lab_is(prepared: Callable[[], LabSetting
     assert (settings.cluster, settings.network, settings.gateway) == ("lab", "10.25.13.0/24", "10.25.13.1")
     assert settings.endpoint == ("lab-k8s.monosense.io", "10.25.13.11")
     assert (settings.git_host, settings.git_path) == ("github.com", "monosense-io/k8s-gitops")
-    assert settings.machines == (replace(MACHINE, address="10.25.13.11"),)
+    assert settings.machines == (replace(MACHINE, address="10.25.13.11", niceness=NICENESS),)
     assert (settings.rehearsal, settings.lacp, settings.mtu) == (False, False, 1500)
     assert settings.emulator == Emulator(QEMU, OLD_QEMU, settings.emulator.accelerator)
     assert settings.emulator.emulates
@@ -155,8 +155,8 @@ def test_emulated_machines_have_no_more_processors_than_the_host(
     assert [machine.cpus for machine in settings.machines] == [each] * nodes
     # Where they cannot all run at once, the one that the others wait for comes first.
     others = [machine.niceness for machine in settings.machines if machine.name != "infra-01"]
-    assert settings.machines[0].niceness == 0
-    assert set(others) <= {NICENESS_OF_OTHERS if processors < nodes else 0}
+    assert settings.machines[0].niceness == NICENESS
+    assert set(others) <= {NICENESS_OF_OTHERS if processors < nodes else NICENESS}
 
 
 def test_what_an_earlier_lab_left_is_replaced(prepared: Callable[[], LabSettings]) -> None:

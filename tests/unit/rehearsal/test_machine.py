@@ -150,10 +150,11 @@ def test_another_machine_stands_in_with_disks_of_its_own(settings: LabSettings) 
 
 def test_a_machine_that_may_wait_leaves_the_processors_to_others(settings: LabSettings) -> None:
     settings = replace(settings, programs={**settings.programs, "nice": system("nice")})
-    usual, patient = (Machine(0, replace(MACHINE, niceness=by), settings) for by in (0, 8))
+    usual, patient = (Machine(0, replace(MACHINE, niceness=by), settings) for by in (0, 19))
     usual.create(runner(), None)
     words = words_of(usual, usual.start)  # type: ignore[arg-type]  # as above
-    assert words_of(patient, patient.start)[-len(words) :] == words  # type: ignore[arg-type]  # as above
+    prefix = ["--adjustment=19", str(settings.emulator.program)]
+    assert words_of(patient, patient.start) == [*prefix, *words]  # type: ignore[arg-type]  # as above
 
 
 def test_the_disk_of_a_machine_that_stands_in_begins_with_what_it_is_given(settings: LabSettings) -> None:
