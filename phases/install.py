@@ -91,8 +91,10 @@ def _probe(world: World, ctx: Context) -> Found[Left, None]:
         )
     ours = [node for node in machines.present(world.cluster) if seen[node.name].state is State.OURS]
     with ctx.outside("request"):
-        stages = machines.at_once(ours, partial(_stage, world, credentials))
-        changed = _changed(world, ctx, ours)
+        stages, changed = machines.both(
+            lambda: machines.at_once(ours, partial(_stage, world, credentials)),
+            lambda: _changed(world, ctx, ours),
+        )
         is_born = bool(changed) and quorum.is_born(world, credentials)
     for name, places in changed.items() if is_born else ():
         ctx.note(f"{name} runs with another configuration than its files give, and is left as it is: {places}")

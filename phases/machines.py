@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from phases.world import Credentials, World
 
 AnswerT = TypeVar("AnswerT")
+OtherT = TypeVar("OtherT")
 
 # A machine that installs or reboots answers again within 100 s on hardware, 140 s under emulation.
 MACHINE_SECONDS: Final = 300.0
@@ -60,6 +62,18 @@ def at_once(nodes: Sequence[Node], ask: Callable[[Node], AnswerT]) -> dict[str, 
     with ThreadPoolExecutor(min(len(nodes), MOST_AT_ONCE), thread_name_prefix="machine") as pool:
         answers = {node.name: pool.submit(ask, node) for node in nodes}
     return {name: answer.result() for name, answer in answers.items()}
+
+
+def both(first: Callable[[], AnswerT], second: Callable[[], OtherT]) -> tuple[AnswerT, OtherT]:
+    """Ask two things at the same time.
+
+    Raises:
+        FirstlightError: what the first of those that failed raised, once both have answered.
+    """
+    # Whoever looks at threads sees who asks.
+    with ThreadPoolExecutor(1, thread_name_prefix=threading.current_thread().name) as pool:
+        other = pool.submit(second)
+        return first(), other.result()
 
 
 def may_pass(error: FirstlightError) -> bool:
