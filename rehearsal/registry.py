@@ -224,8 +224,10 @@ def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
 
 def _config(image: Image, layer: str) -> dict[str, object]:
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    # A Go program takes the first of two values.
+    environment = {one.partition("=")[0]: one for one in (path, *THRIFT, *image.environment)}
     settings: dict[str, object] = {
-        "Env": [path, *THRIFT, *image.environment],
+        "Env": [*environment.values()],
         "Entrypoint": list(image.entrypoint),
     }
     if image.user:
