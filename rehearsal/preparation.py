@@ -196,13 +196,9 @@ def _machines(cluster: Cluster, processors: int | None) -> tuple[MachineSettings
     machines = tuple(_machine(node, most) for node in present)
     if processors is None:
         return machines
-    if processors >= len(present):
-        return tuple(replace(one, niceness=NICENESS) for one in machines)
-    # All others wait for the API server of the first, and take its processor time while they do.
-    return tuple(
-        replace(one, niceness=NICENESS if one.name == cluster.bootstrap_node else NICENESS_OF_OTHERS)
-        for one in machines
-    )
+    # Where not all can run at once, the others wait for the API server of the first, and would take its time.
+    others = NICENESS_OF_OTHERS if processors < len(present) else NICENESS
+    return tuple(replace(one, niceness=NICENESS if one.name == cluster.bootstrap_node else others) for one in machines)
 
 
 def _machine(node: Node, most: int | None) -> MachineSettings:
