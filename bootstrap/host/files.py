@@ -21,7 +21,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: disk full, read-only or not ours; the old file is then untouched.
     """
-    # An fsync waits for all that others wrote to the disk, which beside an emulated machine is half a second.
+    # An fsync may wait for what others wrote to the disk as well.
     if _is_so(path, content, mode):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 
 def _is_so(path: Path, content: bytes, mode: int) -> bool:
-    """Whether a file of our own, no link, has such a content and such a mode."""
+    """Whether it is a file, no link, with such a content and such a mode."""
     try:
         found = path.lstat()
         return found.st_mode == stat.S_IFREG | mode and found.st_size == len(content) and path.read_bytes() == content
