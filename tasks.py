@@ -369,7 +369,8 @@ def rehearse_cluster(  # noqa: PLR0917 # the flags of the command
 def judge_handover(_: Context, cluster: str = "", output: str = "") -> None:
     """The verdict alone: does Flux run the cluster from Git?"""
     # It changes nothing, so there is nothing to confirm.
-    _run("handover", _settings(cluster=cluster, output=output, yes=True), only=["handover"])
+    settings = _settings(cluster=cluster, output=output, yes=True)
+    _run("handover", settings, only=["handover"], complete=f"./invoke bootstrap --cluster {settings[CLUSTER]}")
 
 
 @task(name="status", help={**_help(CLUSTER, OUTPUT), **_REHEARSAL})

@@ -85,6 +85,7 @@ def plan_of(world: World, request: Request, *, live: bool) -> Plan:
         target=total.target,
         deadline=total.deadline,
         workers=request.workers,
+        complete_command=request.complete,
     )
     selection = select(graph, only=request.only, start=request.start, skip=request.skip)
     return make_plan(graph, selection, settings, live=live, note=print_line)

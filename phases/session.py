@@ -77,6 +77,7 @@ class Request:
         forced: definitions whose fields may be taken from other managers.
         rotate: whether secrets of `bootstrap/resources.yaml` that hold other content are replaced.
         prove: give proofs again that must write.
+        complete: the command that does everything, where this one only judges; else empty.
     """
 
     root: Path
@@ -100,6 +101,7 @@ class Request:
     forced: frozenset[str] = frozenset()
     rotate: bool = False
     prove: bool = False
+    complete: str = ""
 
 
 def check(request: Request) -> None:
@@ -170,6 +172,7 @@ def _run_locked(request: Request, lock: RunLock, owner: Owner, clock: Clock) -> 
         workers=request.workers,
         inputs=inputs.steps,
         strict_budgets=request.strict_budgets,
+        complete_command=request.complete,
     )
     with ExitStack() as stack:
         journal = stack.enter_context(_journal(request, redactor))

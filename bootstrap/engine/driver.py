@@ -28,8 +28,16 @@ FactsT = TypeVar("FactsT")
 ValueT = TypeVar("ValueT")
 
 
-def needed_but_not_selected(path: str, summary: str, resume_command: str) -> InputError:
-    """The refusal of a step that is not done, is needed, and may not be acted on."""
+class NotYetError(FirstlightError):
+    """What is to be judged has not come that far."""
+
+
+def needed_but_not_selected(
+    path: str, summary: str, resume_command: str, complete_command: str
+) -> InputError | NotYetError:
+    """The refusal of a step that is not done, is needed, and may not be acted on; see `Settings` for the commands."""
+    if complete_command:
+        return NotYetError(f"{path} is not done", cause=summary, remedy=complete_command)
     return InputError(
         f"{path} is not done and was not selected, but a selected step needs it",
         cause=summary,
@@ -85,7 +93,8 @@ class Driver:
         if isinstance(found, ToDo):
             actions = step.actions(self._context, found.facts)
             if not acting and not is_ours_alone(step, (action.changes for action in actions)):
-                raise needed_but_not_selected(self._path, found.summary, self._scene.resume_command)
+                scene = self._scene
+                raise needed_but_not_selected(self._path, found.summary, scene.resume_command, scene.complete_command)
             acting = True
             self._act(actions)
             found = self._settle(step)

@@ -188,7 +188,10 @@ class _Planner:
         if planned.outlook is Outlook.DONE:
             text = f"not selected; found done: {planned.text}" if planned.text else "not selected; found done"
         elif self._live and not planned.known_after:
-            raise needed_but_not_selected(planned.path, planned.text, self._settings.resume_command)
+            settings = self._settings
+            raise needed_but_not_selected(
+                planned.path, planned.text, settings.resume_command, settings.complete_command
+            )
         else:
             text = "not selected; a run must find it done"
         return PlannedStep(planned.path, planned.title, Outlook.SKIPPED, text, planned.known_after)

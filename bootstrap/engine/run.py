@@ -57,6 +57,7 @@ class Settings:
         workers: how many steps run at the same time.
         inputs: the digest of what each step follows from, by path; kept by the recorder.
         strict_budgets: whether a missed target makes the run fail.
+        complete_command: what does everything, where this run only judges; empty where steps are the operator's choice.
     """
 
     cluster: str
@@ -66,6 +67,7 @@ class Settings:
     workers: int = DEFAULT_WORKERS
     inputs: Mapping[str, str] = field(default_factory=dict)
     strict_budgets: bool = False
+    complete_command: str = ""
 
     @property
     def limit(self) -> float:
@@ -119,6 +121,7 @@ def execute(
         cancellation=Cancellation(),
         deadlines=Deadlines(clock, settings.limit),
         resume_command=settings.resume_command,
+        complete_command=settings.complete_command,
         path_of_name={node.step.name: path for path, node in graph.nodes.items()},
         recorder=recorder,
         lease=lease,

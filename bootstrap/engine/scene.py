@@ -103,6 +103,7 @@ class Scene:
         cancellation: whether the run is to stop.
         deadlines: of run and phases.
         resume_command: the next command when nothing better is known.
+        complete_command: see `run.Settings`.
         path_of_name: the path of each step by its name.
         values: what the steps gave so far, by path.
         ahead: looks at steps before their turn.
@@ -119,6 +120,7 @@ class Scene:
     deadlines: Deadlines
     resume_command: str
     path_of_name: Mapping[str, str]
+    complete_command: str = ""
     values: dict[str, object] = field(default_factory=dict)
     ahead: Ahead = field(default_factory=Ahead)
     vitals: Vitals = field(default_factory=Vitals)

@@ -52,6 +52,16 @@ def test_a_release_that_flux_lost_is_no_green_verdict(make: Make) -> None:
     invariants.journal_is_true(scenario)
 
 
+def test_a_cluster_that_is_not_there_yet_is_no_handover(make: Make) -> None:
+    scenario = make()
+    complete = "./invoke bootstrap --cluster lab"
+    ran = scenario.run(request={"only": ("handover",), "complete": complete})
+    assert ran.exit_code == 1, ran.stderr
+    assert "is not done" in ran.stderr
+    assert f"next: {complete}" in ran.stderr
+    assert scenario.effects() == []
+
+
 def test_files_of_our_own_that_are_gone_are_made_again(make: Make) -> None:
     scenario = make()
     assert scenario.run().exit_code == 0
