@@ -50,10 +50,12 @@ class Running:
     Attributes:
         generations: `metadata.generation` of each live object of the manifest that has one.
         pods: restarts of all containers of each pod, by `name (uid)`.
+        ends: how containers of such a pod ended that were started again, as the kubelet tells it; not kept.
     """
 
     generations: Mapping[str, int] = field(default_factory=dict)
     pods: Mapping[str, int] = field(default_factory=dict)
+    ends: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def revision_of(release: helm.Release, key: bytes) -> Revision:
@@ -80,6 +82,7 @@ def running_of(cluster: Cluster, release: helm.Release) -> Running:
     """
     generations: dict[str, int] = {}
     pods: dict[str, int] = {}
+    ends: dict[str, str] = {}
     for item in release.objects():
         kind = (text(item, "apiVersion"), text(item, "kind"))
         namespace = namespace_of(item) or release.namespace
@@ -89,22 +92,33 @@ def running_of(cluster: Cluster, release: helm.Release) -> Running:
         if number(live, "metadata", "generation"):
             generations[_label(item, release.namespace)] = number(live, "metadata", "generation")
         if kind[1] in _WORKLOADS:
-            pods.update(_pods(cluster, live, namespace))
-    return Running(generations, pods)
+            for pod in _pods(cluster, live, namespace):
+                name = f"{name_of(pod)} ({text(pod, 'metadata', 'uid')})"
+                containers = _containers(pod)
+                pods[name] = sum(number(one, "restartCount") for one in containers)
+                if told := ", ".join(end for end in map(_end, containers) if end):
+                    ends[name] = told
+    return Running(generations, pods, ends)
 
 
-def _pods(cluster: Cluster, workload: Object, namespace: str) -> dict[str, int]:
+def _pods(cluster: Cluster, workload: Object, namespace: str) -> list[Object]:
     labels = mapping(workload, "spec", "selector", "matchLabels")
     selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    return {
-        f"{name_of(pod)} ({text(pod, 'metadata', 'uid')})": sum(
-            number(container, "restartCount")
-            for place in ("containerStatuses", "initContainerStatuses")
-            for container in objects(pod, "status", place)
-        )
-        for pod in cluster.list_objects(POD, namespace, labels=selector)
-        if not text(pod, "metadata", "deletionTimestamp")
-    }
+    found = cluster.list_objects(POD, namespace, labels=selector)
+    return [pod for pod in found if not text(pod, "metadata", "deletionTimestamp")]
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [one for place in ("containerStatuses", "initContainerStatuses") for one in objects(pod, "status", place)]
+
+
+def _end(container: Object) -> str:
+    """How a container ended before it was started again; empty when it never was."""
+    last = mapping(container, "lastState", "terminated")
+    if not last:
+        return ""
+    code, reason = number(last, "exitCode"), text(last, "reason")
+    return f"{text(container, 'name')}: {reason or 'ended'}, exit code {code}, at {text(last, 'finishedAt')}"
 
 
 def _label(item: Object, namespace: str) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bootstrap.engine import (
     Action,
@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gitops.tree import Tree
+    from kube.adoption import Judgement
     from kube.cluster import Look, Reading
     from phases.world import World
+
+_UNMOVED: Final = "chart, values and manifests are the same on both sides: somebody else acted, or a node was drained"
 
 
 def steps(world: World) -> tuple[AnyStep, ...]:
@@ -109,24 +112,26 @@ def _adoption_probe(world: World, ctx: Context) -> Found[dict[str, str], None]:
     kept = _kept_proof(world, identity)
     if kept:
         return Done(kept[0].evidence, None, kept)
-    violations, proofs = _judge(world, ctx)
+    judged, proofs = _judge(world, ctx)
+    violations = [f"{name}: {one}" for name, judgement in judged.items() for one in judgement.violations]
     if violations:
-        problems = tuple(Problem(one) for one in violations)
+        is_same = all(judgement.is_same for judgement in judged.values())
         return Conflict(
-            "Flux changed what it took over",
-            cause="helmfile and Git do not give the same",
-            problems=problems,
+            "what Flux took over did not stay as it was",
+            cause=_UNMOVED if is_same else "helmfile and Git do not give the same",
+            problems=tuple(map(Problem, violations)),
             exit_code=ExitCode.FAILED,
         )
     proven = {one.criterion: one.evidence for one in proofs if one.kind is not ProofKind.UNPROVEN}
     if not proven:
-        return Done("nothing was noted before Flux took over, so nothing can be proven", None, proofs)
+        return Done(f"nothing can be proven: {'; '.join(one.evidence for one in proofs)}", None, proofs)
     return ToDo(proven, "; ".join(proven.values()))
 
 
-def _judge(world: World, ctx: Context) -> tuple[list[str], tuple[Proof, ...]]:
+def _judge(world: World, ctx: Context) -> tuple[dict[str, Judgement], tuple[Proof, ...]]:
+    """Each release held against what was noted, by name, and the proofs that come of it."""
     api, key = ctx.value(API).api, digest_key(ctx.value(SECRETS))
-    violations: list[str] = []
+    judged: dict[str, Judgement] = {}
     proofs: list[Proof] = []
     noted = {one.name: one for one in ctx.value(BASELINE)}
     for release in core_releases(ctx.value(FILES)):
@@ -138,14 +143,13 @@ def _judge(world: World, ctx: Context) -> tuple[list[str], tuple[Proof, ...]]:
             continue
         with ctx.outside("request"):
             now = collect_state(api, release.name, release.namespace, key)
-        judgement = judge(baseline, now)
-        violations += [f"{release.name}: {one}" for one in judgement.violations]
+        judged[release.name] = judgement = judge(baseline, now)
         if judgement.unproven:
             proofs.append(Proof(criterion, "; ".join(judgement.unproven), ProofKind.UNPROVEN))
         elif not judgement.violations:
             evidence = f"{adopted(baseline, now).seen}, no generation moved, no pod replaced or restarted"
             proofs.append(Proof(criterion, evidence, kind_of(world, (release,))))
-    return violations, tuple(proofs)
+    return judged, tuple(proofs)
 
 
 def _adoption_actions(world: World, ctx: Context, _proven: dict[str, str]) -> Sequence[Action]:

@@ -48,11 +48,42 @@ def test_a_clean_adoption_has_no_violation() -> None:
         (theirs(objects={**OURS.objects, "v1 ConfigMap default/n": "n"}), "ConfigMap default/n is new"),
         (replace(NOW, running=Running({DEPLOYMENT: 2}, RUNNING.pods)), "changed (generation 1 to 2)"),
         (replace(NOW, running=Running(RUNNING.generations, {"app-2 (u2)": 0})), "pod app-1 (u1) was replaced"),
-        (replace(NOW, running=Running(RUNNING.generations, {"app-1 (u1)": 1})), "pod app-1 (u1) was restarted"),
     ],
 )
 def test_a_violation_is_named(now: AdoptionState, violation: str) -> None:
     assert violation in "; ".join(judge(BASELINE, now).violations)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (
+            {"app-1 (u1)": "app: Error, exit code 137"},
+            "restarted in place, which no upgrade does: app: Error, exit code",
+        ),
+        ({}, "no end is known"),
+    ],
+)
+def test_a_container_that_was_started_again_is_told_and_disproves_nothing(ends: dict[str, str], told: str) -> None:
+    judgement = judge(BASELINE, replace(NOW, running=Running(RUNNING.generations, {"app-1 (u1)": 1}, ends)))
+    assert judgement.violations == ()
+    assert told in judgement.unproven[0]
+
+
+@pytest.mark.parametrize(
+    ("now", "is_same"),
+    [
+        (theirs(values_digest="x"), False),
+        (theirs(chart_digest="x"), False),
+        (theirs(objects={DEPLOYMENT: "d"}), False),
+        (replace(NOW, running=Running(RUNNING.generations, {"app-2 (u2)": 0})), True),
+        (replace(NOW, running=Running({DEPLOYMENT: 2}, RUNNING.pods)), True),
+    ],
+)
+def test_whether_git_gives_the_same_is_told_apart_from_what_others_did(now: AdoptionState, *, is_same: bool) -> None:
+    judgement = judge(BASELINE, now)
+    assert judgement.violations
+    assert judgement.is_same is is_same
 
 
 def test_a_pod_more_is_no_violation() -> None:
