@@ -123,9 +123,9 @@ class Runner:
             return cancellation.reason
         for state in (State.FAILED, State.ABORTED):
             for path, course in self._courses.items():
-                if course.state is state and path in node.needs:
+                if course.state is state and path in node.needs and self._is_over(path):
                     return f"needs {path}, which {_became(state)}"
-                if course.state is state and path in node.after:
+                if course.state is state and path in node.after and self._is_over(path):
                     return f"comes after {path}, which {_became(state)}"
         if self.failed and self._waits_for_its_phase(node):
             return f"{cancellation.reason} before phase {node.phase.name} began"
@@ -137,7 +137,7 @@ class Runner:
             states = tuple(course.state for course in courses)
             if self._is_part(phase) and not self._scene.cancellation.stopping.is_set():
                 self._begin_phase(phase)
-            if not all(course.ended for course in courses):
+            if not all(course.ended and self._is_over(course.node.path) for course in courses):
                 return
             self._end_phase(phase, sum_of(states))
             if not all(state in GOOD for state in states):
@@ -187,8 +187,12 @@ class Runner:
     def _ready(self, path: str) -> bool:
         node = self._graph.nodes[path]
         return not self._waits_for_its_phase(node) and all(
-            self._courses[before].state in GOOD and before not in self._running for before in node.needs | node.after
+            self._courses[before].state in GOOD and self._is_over(before) for before in node.needs | node.after
         )
+
+    def _is_over(self, path: str) -> bool:
+        """Whether a step's thread is through: its state is final before journal and readers know of it."""
+        return path not in self._running - self._looking
 
     def _work(self, path: str) -> None:
         try:

@@ -31,6 +31,7 @@ from bootstrap.engine.events import (
     UnexpectedError,
 )
 from bootstrap.engine.machine import State
+from bootstrap.engine.seams import NoRecorder
 from bootstrap.engine.testing import Recording, run_phases
 from bootstrap.host.errors import ExitCode, FirstlightError, InputError, Problem
 from tests.unit.engine.world import World, holds_at_look, phase, reading
@@ -167,6 +168,39 @@ def test_a_phase_begins_when_the_one_before_is_done() -> None:
         if isinstance(event, PhaseStarted | PhaseEnded) or (isinstance(event, StepMoved) and event.after is State.DONE)
     ]
     assert shown == ["a", "a/one", "a", "b", "b/two", "b"]
+
+
+class SlowRecorder(NoRecorder):
+    """Takes its time to note that a step is done, as a slow disk does."""
+
+    def __init__(self, slow: str) -> None:
+        self.noting = threading.Event()
+        self.log: list[str] = []
+        self._slow = slow
+        self._ended = threading.Event()
+
+    def step_moved(self, path: str, state: State, reason: str, seconds: float) -> None:  # noqa: ARG002 # the protocol's
+        if (path, state) == (self._slow, State.DONE):
+            self.noting.set()
+            # As long as an engine that does not wait for it would need to end the phase.
+            self._ended.wait(0.2)
+        self.log.append(f"{path} {state}")
+
+    def phase_ended(self, name: str, state: State, seconds: float) -> None:  # noqa: ARG002 # the protocol's
+        self.log.append(f"{name} {state}")
+        self._ended.set()
+
+
+def test_a_phase_ends_when_all_of_its_steps_are_noted() -> None:
+    recorder = SlowRecorder("a/slow")
+
+    def await_slow(_ctx: Context) -> str:
+        assert recorder.noting.wait(PATIENCE)
+        return "there"
+
+    run_phases([phase("a", reading("slow"), reading("other", await_slow))], recorder=recorder)
+    assert recorder.log[-1] == "a done"
+    assert sorted(recorder.log[-3:-1]) == ["a/other done", "a/slow done"]
 
 
 def test_a_failure_aborts_its_dependants_with_the_reason_and_later_phases() -> None:
