@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from bootstrap.engine import Context, Done, Foreseen, Found, Observation, Phase, Step, ToDo
-from bootstrap.engine.step import Gate
-from bootstrap.host.objects import name_of
+from bootstrap.engine import Context, Done, Foreseen, Found, Phase, Step
 from bootstrap.host.secret import Secret
-from inventory.model import Role
-from kube.cluster import NODE
-from kube.watching import SAFETY_SECONDS, Watched
-from phases import controlplane, endpoint, etcd, install, machines, network, serving, sources
-from phases.refs import API, NODES, RENDER, SECRETS
+from phases import controlplane, endpoint, etcd, install, machines, network, nodes, serving, sources
+from phases.refs import RENDER, SECRETS
 from talos.machineconfig import render_all
 from talos.preview import Previews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kube.cluster import Reading
     from phases.world import World
-
-# The kubelet registers its node within a minute of the API's first answer.
-REGISTER_SECONDS: Final = 240.0
 
 
 def phase(world: World) -> Phase:
@@ -51,15 +42,7 @@ def phase(world: World) -> Phase:
             etcd.step(world),
             controlplane.step(world),
             endpoint.step(world),
-            Step(
-                name=NODES.name,
-                title="Find every node registered",
-                probe=partial(_nodes_probe, world),
-                foresee=partial(_nodes_foreseen, world),
-                gate=partial(_nodes_gate, world),
-                needs=(API.name,),
-                inputs=sources.inventory(world.cluster),
-            ),
+            nodes.step(world),
             serving.step(world),
         ),
     )
@@ -88,36 +71,3 @@ def _rendered(world: World, ctx: Context, count: int) -> str:
     for overlay in world.overlays:
         ctx.note(f"over the cluster's own files: {overlay}")
     return f"{count} valid for metal, warnings taken as errors"
-
-
-def _nodes_probe(world: World, ctx: Context) -> Found[None, tuple[str, ...]]:
-    with ctx.outside("request"):
-        seen = _registered(world, ctx.value(API).api)
-    return Done(seen.seen, seen.value) if seen.value else ToDo(None, seen.seen)
-
-
-def _nodes_foreseen(world: World, _ctx: Context) -> Foreseen[None, tuple[str, ...]]:
-    return Foreseen(None, tuple(node.name for node in machines.present(world.cluster)), known_after=API.name)
-
-
-def _nodes_gate(world: World, ctx: Context) -> Gate[tuple[str, ...]]:
-    watched = Watched(lambda: ctx.value(API).api, (NODE, ""))
-    return Gate(
-        description="every node of the inventory to be registered",
-        check=lambda _: _registered(world, watched.now()),
-        timeout=REGISTER_SECONDS,
-        interval=SAFETY_SECONDS,
-        watch=watched.watch,
-    )
-
-
-def _registered(world: World, api: Reading) -> Observation[tuple[str, ...]]:
-    names = {name_of(item) for item in api.list_objects(NODE)}
-    wanted = machines.present(world.cluster)
-    missing = [node.name for node in wanted if node.name not in names]
-    roles = [node.role for node in world.cluster.nodes if node.name in names]
-    planes = sum(role is Role.CONTROL_PLANE for role in roles)
-    seen = f"{planes} control planes and {len(roles) - planes} workers registered"
-    if missing:
-        return Observation(holds=False, seen=f"{seen}, missing: {', '.join(missing)}")
-    return Observation(holds=True, seen=seen, value=tuple(node.name for node in wanted))

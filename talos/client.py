@@ -26,6 +26,8 @@ QUESTION_SECONDS: Final = 10.0
 APPLY_SECONDS: Final = 30.0
 # Before the clock is in sync the node itself waits 5 s, without its container runtime 1 s.
 BOOTSTRAP_SECONDS: Final = 20.0
+# Talos gives a service 10 s to end (v1.11.5, system/runner), and takes as long again on a busy machine.
+RESTART_SECONDS: Final = 30.0
 # The API server's audit log is kept to 100 MB by Talos; this is for one over a slow line.
 READ_SECONDS: Final = 60.0
 # A name server that does not answer is asked twice, 5 s each, and a time server that does not is waited 5 s for.
@@ -129,6 +131,14 @@ class Talosctl:
         """
         rows = resources.rows(self._ask(node, talosconfig, "service").text)
         return {row["SERVICE"]: resources.service(row) for row in rows}
+
+    def restart(self, node: str, talosconfig: Secret, service: str) -> None:
+        """Stop one of the node's services and start it again; pods that a kubelet started go on.
+
+        Raises:
+            TalosError: no such service (`Kind.NOT_REGISTERED`), or no answer.
+        """
+        self._call(node, talosconfig, ("service", service, "restart"), RESTART_SECONDS)
 
     def etcd_members(self, node: str, talosconfig: Secret) -> tuple[EtcdMember, ...]:
         """The members that the node's own etcd knows. Before etcd is bootstrapped the call hangs or fails.

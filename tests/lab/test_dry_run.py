@@ -65,14 +65,14 @@ def test_it_is_the_same_twice_and_leaves_nothing(type_it: Callable[..., Result],
     first = type_it(*WORDS, "--output", "json", GITHUB_STEP_SUMMARY=str(summary))
     assert first.exit_code == 0, first.stderr.decode()
     plan: dict[str, Any] = json.loads(first.stdout)
-    assert plan["actions"] == {"all": 14, "nothing": 0, "files": 4, "machines": 2, "cluster": 8}
+    assert plan["actions"] == {"all": 15, "nothing": 0, "files": 4, "machines": 3, "cluster": 8}
     assert [phase["name"] for phase in plan["phases"]] == [
         "preflight", "talos", "prerequisites", "crds", "core", "handover",
     ]  # fmt: skip
     steps = {step["path"]: step for phase in plan["phases"] for step in phase["steps"]}
     assert "fluxinstances.fluxcd.controlplane.io" in steps["crds/definitions"]["actions"][0]["description"]
     assert "cilium: chart 1.18.3 (" in steps["preflight/releases-render"]["text"]
-    assert summary.read_text().startswith("## lab: what a run would do, from the files alone: 14 actions")
+    assert summary.read_text().startswith("## lab: what a run would do, from the files alone: 15 actions")
     summary.unlink()
     second = type_it(*WORDS, "--output", "json")
     assert second.stdout == first.stdout

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 # A process that was killed leaves no code of its own.
 _KILLED = -9
 # The steps whose actions have these effects; of those that write objects the effect does not say which.
-_STEPS = {"apply-config": ("talos/install",), "bootstrap": ("talos/etcd",), "approve": ("talos/serving-certificates",)}
+_STEPS = {
+    "apply-config": ("talos/install",),
+    "bootstrap": ("talos/etcd",),
+    "approve": ("talos/serving-certificates",),
+    "restart": ("talos/nodes",),
+}
 _WRITING = ("prerequisites/resources", "crds/definitions")
 _WRITTEN = ("Namespace ", "Secret ", "CustomResourceDefinition ")
 
@@ -37,7 +42,7 @@ def check(scenario: Scenario, wanted: list[Any], *ran: Ran) -> None:
         wanted: the final world of an undisturbed run.
         ran: what ran, in order.
     """
-    done = Counter(f"{one.kind} {one.what}" for one in scenario.effects())
+    done = Counter(f"{one.kind} {one.what}" for one in scenario.changes())
     twice = [what for what, count in done.items() if count > 1]
     assert not twice, f"I1: done more than once: {twice}"
     bootstrapped_safely(scenario)

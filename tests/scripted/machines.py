@@ -152,6 +152,11 @@ class Machines:
         machine["console"] = [*machine["console"], BOOTSTRAP_LINE]
         self.etcd.bootstrap(machine)
 
+    def register(self, machine: Machine) -> None:
+        """Have a fresh kubelet ask for its certificate, where there is somebody to ask."""
+        if self._model.get("api"):
+            self._model.after(self.delays.register, "registered", machine["name"])
+
     def boot_id(self, machine: Machine) -> str:
         """The kernel's id of the boot."""
         return str(uuid.uuid5(_BOOTS, f"{machine['name']} {machine['boot']}"))

@@ -118,6 +118,9 @@ class NodeAnswers:
     def _secured(self, command: Command, words: list[str], machine: Machine) -> _Told:
         if words[0] == "bootstrap":
             return self._bootstrap(machine)
+        if words[:3] == ["service", "kubelet", "restart"]:
+            self._machines.register(machine)
+            return Answer(), self._model.effect("restart", f"kubelet of {machine['name']} of {machine['cluster']}")
         if words[0] not in self._questions:
             raise unknown(command)
         return self._questions[words[0]](command, words, machine), None
@@ -172,8 +175,6 @@ class NodeAnswers:
     def _offline(self, command: Command, words: list[str]) -> Answer:
         if words[0] == "validate":
             return Answer()
-        if words[0] == "version":
-            return Answer(stdout=f"Client:\nTalos v{self._cluster.talos_version}\n")
         if words[0] == "version":
             return Answer(stdout=f"Client:\nTalos v{self._cluster.talos_version}\n")
         if words[1] == "secrets":

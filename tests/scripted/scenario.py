@@ -170,6 +170,10 @@ class Scenario:
         with Ring(self.world) as ring:
             return [effect for effect in ring.model.effects() if effect.kind != "lease"]
 
+    def changes(self) -> list[Effect]:
+        """Those that change the world for good; a service that was started again is as it was."""
+        return [effect for effect in self.effects() if effect.kind != "restart"]
+
     def tell(self, key: str, value: Any) -> None:
         """Set a fault of the world."""
         with Ring(self.world) as ring:

@@ -34,7 +34,7 @@ def test_a_fault(file: Path, make: Make, after_talos: AfterTalos) -> None:
     workers = number(fault, "workers")
     scenario = make(nodes=PLANES, workers=workers)
     _arrange(scenario, fault)
-    before = scenario.effects()
+    before = scenario.changes()
     ran = [_run(scenario, fault)]
     _happened(scenario, fault)
     if "then" in fault:
@@ -42,7 +42,7 @@ def test_a_fault(file: Path, make: Make, after_talos: AfterTalos) -> None:
         for name, properties in mapping(after, "machines").items():
             scenario.change(name, **mapping(properties))
         ran.append(_run(scenario, after))
-    done = [f"{one.kind} {one.what.split()[0]}" for one in scenario.effects()[len(before) :]]
+    done = [f"{one.kind} {one.what.split()[0]}" for one in scenario.changes()[len(before) :]]
     assert sorted(done) == sorted(str(one) for one in sequence(fault, "effects"))
     invariants.bootstrapped_safely(scenario)
     invariants.only_ours(scenario)
@@ -68,6 +68,8 @@ def _arrange(scenario: Scenario, fault: Object) -> None:
     )
     for name, properties in mapping(fault, "machines").items():
         scenario.change(name, **mapping(properties))
+    if "delays" in fault:
+        scenario.tell("delays", mapping(fault, "delays"))
     scenario.plan(*(_accident(one) for one in objects(fault, "accidents")))
 
 

@@ -43,7 +43,7 @@ def questions(said: Path) -> Counter[str]:
 
 def killed_before_the_definitions(make: Make) -> Scenario:
     scenario = make()
-    killed = scenario.run(request={"only": ONLY}, trap=Trap(Point.BEFORE_LINE, 6))
+    killed = scenario.run(request={"only": ONLY}, trap=Trap(Point.BEFORE_LINE, 7))
     assert (killed.said / "trapped").read_text() == f"{DEFINITIONS} 1"
     return scenario
 

@@ -29,7 +29,7 @@ def test_of_two_operators_on_one_machine_one_is_refused_at_once(make: Make, want
         one, other = together([scenario], request={"only": ("talos", "prerequisites")})
         assert (one.exit_code, other.exit_code) in {(0, LOCKED), (0, 0)}, other.stderr
         assert len({effect.pid for effect in scenario.effects()}) == 1
-        assert len(scenario.effects()) == 6
+        assert len(scenario.changes()) == 6
         if other.exit_code == LOCKED:
             refused += 1
             assert "another run works on cluster lab" in other.stderr
@@ -81,7 +81,7 @@ def test_who_works_elsewhere_is_left_alone(make: Make) -> None:
     assert refused.exit_code == LOCKED, refused.stderr
     assert "mallory" in refused.stderr
     assert "elsewhere" in refused.stderr
-    assert {effect.kind for effect in scenario.effects()} == {"apply-config", "bootstrap"}
+    assert {effect.kind for effect in scenario.changes()} == {"apply-config", "bootstrap"}
 
 
 def test_what_was_killed_elsewhere_is_taken_over_once_its_lease_lapsed(make: Make, wanted: list[Any]) -> None:

@@ -107,7 +107,7 @@ def _arrange(scenario: Scenario, state: dict[str, Start], *, lived: bool) -> Non
 def _bring_up(scenario: Scenario, state: dict[str, Start], *, lived: bool) -> None:
     ran = scenario.run(**TALOS)
     assert ran.exit_code == 0, f"{state}, {lived=}:\n{ran.stderr}"
-    done = sorted(f"{one.kind} {one.what.split()[0]}" for one in scenario.effects())
+    done = sorted(f"{one.kind} {one.what.split()[0]}" for one in scenario.changes())
     assert done == expected_effects(state, lived=lived), f"{state}, {lived=}"
     invariants.bootstrapped_safely(scenario)
     invariants.converged(scenario, **TALOS)

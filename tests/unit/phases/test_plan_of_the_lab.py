@@ -48,6 +48,7 @@ ACTIONS = (
     ("talos/install", 1, "apply the machine configuration to lab-01 at 10.25.13.111"),
     ("talos/etcd", 1, "bootstrap etcd on lab-01"),
     ("talos/api", 1, "write kubeconfig and talosconfig of our own identity, mode 0600"),
+    ("talos/nodes", 1, "restart the kubelet of lab-01 where no node is registered yet"),
     (
         "prerequisites/resources", 1,
         (

@@ -61,6 +61,12 @@ def test_services(replay: Replaying) -> None:
     assert services["udevd"].healthy is True
 
 
+def test_restart_of_a_service(replay: Replaying) -> None:
+    talosctl, runner = replay("06-bootstrap")
+    talosctl.restart(NODE, CONFIG, "kubelet")
+    assert words(runner).startswith("service kubelet restart --talosconfig=FILE")
+
+
 def test_etcd_members(replay: Replaying) -> None:
     talosctl, _ = replay("06-bootstrapping-etcd-members")
     member = EtcdMember(
