@@ -21,6 +21,8 @@ from rehearsal.repository import commit_worktree
 from rehearsal.settings import (
     CONNECT_ADDRESS,
     CONNECT_NAMES,
+    DISCOVERY_ADDRESS,
+    DISCOVERY_NAME,
     IMAGES_FILE,
     MODULES_FILE,
     REGISTRY_ADDRESS,
@@ -105,11 +107,13 @@ class Internet:
     def _serve(self) -> None:
         settings = self._settings
         authority = Authority(settings.authority_certificate, settings.authority_key)
-        names = (*REGISTRY_NAMES, *settings.chart_hosts, settings.git_host, *CONNECT_NAMES)
+        names = (*REGISTRY_NAMES, *settings.chart_hosts, settings.git_host, *CONNECT_NAMES, DISCOVERY_NAME)
         pair = (settings.folder / "tls.crt", settings.folder / "tls.key")
         issue_server(authority, names, *pair)
         shutil.copy(settings.authority_certificate, settings.trust)
         self._start_registry(pair)
+        if settings.machines:
+            self._start_discovery(pair)
         folders = {host: settings.folder / "charts" / host for host in settings.chart_hosts}
         files = web.serve_files(folders)
         git = web.serve_git(settings.folder / "git", settings.programs["git"], self._runner)
@@ -132,6 +136,15 @@ class Internet:
         path = settings.folder / "registry.yml"
         path.write_text(json.dumps(configuration))
         self._daemon("registry", "serve", str(path), environment=registry_environment(settings.emulator))
+
+    def _start_discovery(self, pair: tuple[Path, Path]) -> None:
+        certificate, key = pair
+        self._daemon(
+            "lab-discovery",
+            f"--address={DISCOVERY_ADDRESS}:443",
+            f"--certificate={certificate}",
+            f"--key={key}",
+        )
 
     def _fill_vault(self) -> None:
         # `talosctl gen secrets` makes five key pairs: two seconds on a busy machine.

@@ -15,6 +15,8 @@ from bootstrap.host.errors import InputError
 from rehearsal.settings import (
     CONNECT_ADDRESS,
     CONNECT_NAMES,
+    DISCOVERY_ADDRESS,
+    DISCOVERY_NAME,
     FIRST_RESOLVERS,
     REGISTRY_ADDRESS,
     REGISTRY_NAMES,
@@ -76,7 +78,8 @@ class Network:
         else:
             self._run("link", "add", BRIDGE, "type", "bridge")
         self._run("addr", "add", f"{self._settings.gateway}/{prefix}", "dev", BRIDGE)
-        for address in (REGISTRY_ADDRESS, WEB_ADDRESS, CONNECT_ADDRESS, TIME_ADDRESS, *FIRST_RESOLVERS):
+        served = (REGISTRY_ADDRESS, WEB_ADDRESS, CONNECT_ADDRESS, TIME_ADDRESS, DISCOVERY_ADDRESS)
+        for address in (*served, *FIRST_RESOLVERS):
             self._run("addr", "add", f"{address}/32", "dev", "lo")
         self._run("link", "set", BRIDGE, "up")
         for machine in range(len(self._settings.machines)):
@@ -147,6 +150,7 @@ def dnsmasq_arguments(settings: LabSettings) -> tuple[str, ...]:
         **dict.fromkeys(REGISTRY_NAMES, REGISTRY_ADDRESS),
         **dict.fromkeys(CONNECT_NAMES, CONNECT_ADDRESS),
         **dict.fromkeys(settings.time_names, TIME_ADDRESS),
+        DISCOVERY_NAME: DISCOVERY_ADDRESS,
     }
     return (
         "--no-daemon", "--conf-file=/dev/null", f"--interface={BRIDGE}", "--interface=lo", "--bind-interfaces",

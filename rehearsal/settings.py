@@ -16,6 +16,7 @@ REGISTRY_ADDRESS = "198.18.0.2"
 WEB_ADDRESS = "198.18.0.3"
 CONNECT_ADDRESS = "198.18.0.4"
 TIME_ADDRESS = "198.18.0.5"
+DISCOVERY_ADDRESS = "198.18.0.6"
 # Talos asks these until DHCP or a configuration names others; unanswered, they hold up its clock by 20 s at every boot.
 FIRST_RESOLVERS = ("1.1.1.1", "8.8.8.8")
 
@@ -24,6 +25,8 @@ REGISTRY_NAMES = (
     "registry-1.docker.io", "registry.k8s.io",
 )  # fmt: skip
 CONNECT_NAMES = ("opconnect.monosense.dev",)
+# Where machines of a cluster hear of each other, unless their configuration says otherwise.
+DISCOVERY_NAME = "discovery.talos.dev"
 
 # Of Talos' API, in maintenance mode and afterwards.
 TALOS_PORT = 50000

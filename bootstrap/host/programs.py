@@ -320,6 +320,10 @@ _REGISTRY: Final = (
         name="lab-spegel", version="", recipe="lab/spegel", package="firstlight.dev/lab/spegel", asks=None,
         use=Use.REHEARSAL, seconds=3,
     ),
+    Program(
+        name="lab-discovery", version="", recipe="lab/discovery", package="firstlight.dev/lab/discovery", asks=None,
+        use=Use.LAB, seconds=4,
+    ),
 )  # fmt: skip
 
 PROGRAMS: Final = MappingProxyType({program.name: program for program in _REGISTRY})

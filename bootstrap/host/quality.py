@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The slowest, mypy without its cache, takes 9 s beside an emulated machine; ten minutes are one that hangs.
 CHECK_SECONDS: Final = 600.0
 SHELL_SCRIPTS: Final = (".ci/run", "lab/image/*.sh")
-GO_MODULES: Final = ("lab/cilium", "lab/spegel", "tools/agnhost", "tools/pause")
+GO_MODULES: Final = ("lab/cilium", "lab/discovery", "lab/spegel", "tools/agnhost", "tools/pause")
 
 
 @dataclass(frozen=True)

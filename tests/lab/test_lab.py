@@ -78,6 +78,13 @@ def test_flux_takes_over_and_changes_nothing(handed_over: HandedOver) -> None:
         assert "no generation moved, no pod replaced or restarted" in line
 
 
+def test_the_machine_tells_the_discovery_service_of_itself(handed_over: HandedOver) -> None:
+    said = handed_over.world.shell(f"talosctl --nodes {NODE} get identity --output json")
+    assert said.exit_code == 0, said.stderr
+    heard = (handed_over.world.lab.folder / "logs" / "lab-discovery.log").read_text()
+    assert f"heard of {json.loads(said.stdout)['spec']['nodeId']}" in heard
+
+
 def test_the_model_of_the_tree_is_what_flux_applied(
     converged: World, programs: Callable[[str], Path], tmp_path: Path
 ) -> None:

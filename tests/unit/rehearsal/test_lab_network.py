@@ -49,6 +49,7 @@ def test_every_name_of_the_lab_resolves_and_nothing_else(settings: LabSettings) 
         "--address=/registry.k8s.io/198.18.0.2", "--address=/gcr.io/198.18.0.2", "--address=/docker.io/198.18.0.2",
         "--address=/github.com/198.18.0.3", "--address=/helm.cilium.io/198.18.0.3", "--address=/#/",
         "--address=/opconnect.monosense.dev/198.18.0.4", "--address=/time.cloudflare.com/198.18.0.5",
+        "--address=/discovery.talos.dev/198.18.0.6",
         "--dhcp-host=52:54:00:13:00:11,50:54:00:13:00:11,10.25.13.111",
         "--dhcp-option=option:router,10.25.13.1", "--no-resolv",
     ):  # fmt: skip

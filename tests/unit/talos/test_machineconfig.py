@@ -86,7 +86,7 @@ def test_kubeprism_layers_and_discovery(rendered: Any) -> None:
     (file,) = rendered["machine"]["files"]
     assert file["path"] == "/etc/cri/conf.d/20-customization.part"
     assert "discard_unpacked_layers = false" in file["content"]
-    assert rendered["cluster"]["discovery"]["registries"]["service"] == {"disabled": True}
+    assert rendered["cluster"]["discovery"]["registries"]["service"] == {}
 
 
 def test_every_write_is_in_the_api_server_s_audit_log(rendered: Any) -> None:
@@ -115,9 +115,7 @@ def test_a_worker_gets_the_patches_of_its_folder(talosctl: Talosctl, secrets_bun
     own = (folder / "controlplane" / "lab-01.yaml").read_text()
     (folder / "worker" / "lab-02.yaml").write_text(own.replace("lab-01", "lab-02").replace(".13.11/", ".13.12/"))
     common = (folder / "cluster.yaml").read_text()
-    (folder / "cluster.yaml").write_text(
-        re.sub(r"  nodeLabels:.*?(?=cluster:)|  etcd:.*?(?=  discovery)", "", common, flags=re.DOTALL)
-    )
+    (folder / "cluster.yaml").write_text(re.sub(r"  nodeLabels:.*?(?=cluster:)|  etcd:.*", "", common, flags=re.DOTALL))
     cluster = replace(LAB, nodes=(NODE, worker))
     config = document(machineconfig.render(talosctl, cluster, worker, secrets_bundle, root=root))
     assert config["machine"]["type"] == "worker"

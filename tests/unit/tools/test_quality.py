@@ -60,17 +60,17 @@ def test_every_go_module_of_our_own_is_vetted() -> None:
 
 def test_every_check_runs_though_the_first_fails(environment: dict[str, str]) -> None:
     linters, lines = Linters("ruff"), list[str]()
-    with pytest.raises(FirstlightError, match=r"2 of 9 checks failed: ruff check \.; ruff format --check \."):
+    with pytest.raises(FirstlightError, match=r"2 of 10 checks failed: ruff check \.; ruff format --check \."):
         lint(ROOT, PYTHON, linters, lines.append, environment)
-    assert linters.started == ["ruff", "ruff", "lint-imports", "shellcheck", "go", "go", "go", "go", "mypy"]
+    assert linters.started == ["ruff", "ruff", "lint-imports", "shellcheck", "go", "go", "go", "go", "go", "mypy"]
     assert "tasks.py:1: bad" in lines
 
 
 def test_a_clean_tree_passes(environment: dict[str, str]) -> None:
     lines: list[str] = []
     lint(ROOT, PYTHON, Linters(), lines.append, environment)
-    assert lines[0] == "[1/9] ruff check .: rules of the code, each exception with its reason"
-    assert lines[7] == "[8/9] go vet ./... in tools/pause: suspicious Go in tools/pause"
+    assert lines[0] == "[1/10] ruff check .: rules of the code, each exception with its reason"
+    assert lines[8] == "[9/10] go vet ./... in tools/pause: suspicious Go in tools/pause"
 
 
 def test_without_go_nothing_is_checked(environment: dict[str, str]) -> None:

@@ -37,4 +37,4 @@ def test_names_are_given_by_use() -> None:
         "talosctl", "helm", "helmfile", "yq", "kubectl", "kustomize", "kubeconform",
     }  # fmt: skip
     assert names_for() == tuple(PROGRAMS)
-    assert names_for(Use.LAB, Use.OPERATOR)[-1] == "registry"
+    assert names_for(Use.LAB, Use.OPERATOR)[-1] == "lab-discovery"
