@@ -50,6 +50,7 @@ class Delays:
         join: from a member that is ready for another to a learner, and from that to a voting member.
         api: from etcd to a ready API server.
         register: from the API server to a registered node.
+        restart: from a kubelet's restart to the same.
         crd: from a definition to an established one.
         rollout: from a workload to its pods running; a node is Ready once Cilium is.
         flux: from a FluxInstance to Flux' controllers, and from source to each Kustomization.
@@ -61,6 +62,7 @@ class Delays:
     join: float = 3.0
     api: float = 3.0
     register: float = 2.0
+    restart: float = 1.0
     crd: float = 0.5
     rollout: float = 2.0
     flux: float = 2.0
@@ -155,7 +157,7 @@ class Machines:
     def register(self, machine: Machine) -> None:
         """Have a fresh kubelet ask for its certificate, where there is somebody to ask."""
         if self._model.get("api"):
-            self._model.after(self.delays.register, "registered", machine["name"])
+            self._model.after(self.delays.restart, "registered", machine["name"])
 
     def boot_id(self, machine: Machine) -> str:
         """The kernel's id of the boot."""
