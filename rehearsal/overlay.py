@@ -23,12 +23,13 @@ FILE: Final = "talos/rehearsal.yaml"
 ALONE_FILE: Final = "talos/rehearsal-alone.yaml"
 
 
-def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
+def lab_documents(certificate: str, *, emulated: bool, crowded: bool = False) -> list[Yaml]:
     """What the lab's machines need and hardware does not: the lab's CA, and what emulation cannot bear.
 
     Args:
         certificate: PEM of the CA.
         emulated: whether the processor is emulated.
+        crowded: whether more machines are emulated than the host has processors.
     """
     trust: Yaml = {
         "apiVersion": "v1alpha1",
@@ -58,6 +59,11 @@ def lab_documents(certificate: str, *, emulated: bool) -> list[Yaml]:
         },
     }
     cluster: dict[str, Yaml] = dict.fromkeys(("controllerManager", "scheduler"), patience)
+    if crowded:
+        # Control planes that find each other at once also start their API servers at once, over an etcd whose members
+        # get too little time to answer each other; those servers give up after a minute and begin anew. Without the
+        # service the others wait for the first one's API.
+        cluster["discovery"] = {"registries": {"service": {"disabled": True}}}
     return [{"machine": machine, "cluster": cluster}, trust]
 
 

@@ -156,7 +156,9 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         folders = {module: str(builder.module_folder(module)) for module in needs.modules}
         (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
         over = rehearsal_documents(workshop.root, cluster, wiring) if cluster.rehearsal else []
-        over += lab_documents(authority.certificate.read_text(), emulated=emulator.emulates)
+        certificate = authority.certificate.read_text()
+        crowded = emulator.emulates and workshop.processors < len(settings.machines)
+        over += lab_documents(certificate, emulated=emulator.emulates, crowded=crowded)
         write(lab.folder / OVERLAY_FILE, over)
     return settings
 

@@ -14,6 +14,7 @@ from bootstrap.host import yaml_io
 from bootstrap.host.commands import Result
 from bootstrap.host.errors import InputError
 from bootstrap.host.locks import try_lock
+from bootstrap.host.objects import dig
 from bootstrap.host.programs import Use, names_for
 from inventory.loader import load
 from rehearsal.certificates import ensure_authority
@@ -23,7 +24,7 @@ from rehearsal.image import BootAssets, ImageBuilder
 from rehearsal.lab import Lab
 from rehearsal.preparation import NICENESS, NICENESS_OF_OTHERS, Workshop, check_resources, prepare, uses_of
 from rehearsal.rehearsed import rehearsed
-from rehearsal.settings import MODULES_FILE, Emulator, LabSettings
+from rehearsal.settings import MODULES_FILE, OVERLAY_FILE, Emulator, LabSettings
 from rehearsal.storage import KEPT_SECONDS
 from tests.unit.rehearsal.bench import MACHINE, OLD_QEMU, Script
 
@@ -157,6 +158,9 @@ def test_emulated_machines_have_no_more_processors_than_the_host(
     others = [machine.niceness for machine in settings.machines if machine.name != "infra-01"]
     assert settings.machines[0].niceness == NICENESS
     assert set(others) <= {NICENESS_OF_OTHERS if processors < nodes else NICENESS}
+    overlays = yaml_io.load_file(settings.folder / OVERLAY_FILE)
+    discovery = [dig(overlay, "cluster", "discovery") for overlay in overlays if dig(overlay, "cluster")]
+    assert [one is not None for one in discovery] == [processors < nodes]
 
 
 def test_what_an_earlier_lab_left_is_replaced(prepared: Callable[[], LabSettings]) -> None:
