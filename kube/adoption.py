@@ -2,12 +2,9 @@
 
 helm-controller 1.4.3 finds a release that it did not make (`Unmanaged` in internal/reconcile/state.go) and
 upgrades it once, adding the labels `helm.toolkit.fluxcd.io/name` and `/namespace` to every object
-(internal/postrender). Nothing else may differ, nothing may move, and no pod may be replaced. It is Ready only after
+(internal/postrender). Nothing else may differ, nothing may move, and nobody may be restarted. It is Ready only after
 it has looked at the release once more and found nothing to do (internal/reconcile/atomic_release.go), so a HelmRelease
 that is Ready at the one further revision has shown that the next reconciliation adds none.
-
-A container that is started again in a pod that stays was ended by itself, by a probe or by the kernel: an upgrade
-changes templates, and that replaces pods. It disproves nothing, but that nothing was restarted is not proven either.
 """
 
 from __future__ import annotations
@@ -166,21 +163,20 @@ def judge(baseline: AdoptionBaseline, now: AdoptionState) -> Judgement:
     if before.values_digest != after.values_digest:
         others.append("the values differ between helmfile and Git")
     others += _changes("in the manifest", before.objects, after.objects)
-    further = after.number - before.number
-    violations = [*([f"{further} further revisions, exactly 1 is allowed"] if further != 1 else []), *others]
+    violations = list(others)
+    if after.number != before.number + 1:
+        violations.append(f"{after.number - before.number} further revisions, exactly 1 is allowed")
     if baseline.running is None:
         name = f"{baseline.namespace}/{baseline.name}"
         late = f"{name} was adopted before generations and pods could be noted"
         return Judgement(tuple(violations), (late,), is_same=not others)
     violations += _changes("generation", baseline.running.generations, now.running.generations)
-    now_running = now.running.pods
-    violations += [f"pod {pod} was replaced" for pod in sorted(baseline.running.pods) if pod not in now_running]
-    unproven = tuple(
-        f"pod {pod} was restarted in place, which no upgrade does: {now.running.ends.get(pod) or 'no end is known'}"
-        for pod, restarts in sorted(baseline.running.pods.items())
-        if now_running.get(pod, restarts) > restarts
-    )
-    return Judgement(tuple(violations), unproven, is_same=not others)
+    for pod, restarts in sorted(baseline.running.pods.items()):
+        if pod not in now.running.pods:
+            violations.append(f"pod {pod} was replaced")
+        elif now.running.pods[pod] > restarts:
+            violations.append(f"pod {pod} was restarted in place: {now.running.ends.get(pod, 'no end is known')}")
+    return Judgement(tuple(violations), is_same=not others)
 
 
 def _changes(what: str, before: Mapping[str, str | int], after: Mapping[str, str | int]) -> list[str]:

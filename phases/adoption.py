@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from kube.cluster import Look, Reading
     from phases.world import World
 
-_UNMOVED: Final = "chart, values and manifests are the same on both sides: somebody else acted, or a node was drained"
+_UNMOVED: Final = (
+    "helmfile and Git give the same: somebody acted, a node was drained, or a probe or the kernel ended one"
+)
 
 
 def steps(world: World) -> tuple[AnyStep, ...]:
@@ -124,7 +126,7 @@ def _adoption_probe(world: World, ctx: Context) -> Found[dict[str, str], None]:
         )
     proven = {one.criterion: one.evidence for one in proofs if one.kind is not ProofKind.UNPROVEN}
     if not proven:
-        return Done(f"nothing can be proven: {'; '.join(one.evidence for one in proofs)}", None, proofs)
+        return Done("nothing was noted before Flux took over, so nothing can be proven", None, proofs)
     return ToDo(proven, "; ".join(proven.values()))
 
 

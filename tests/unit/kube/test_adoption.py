@@ -48,6 +48,7 @@ def test_a_clean_adoption_has_no_violation() -> None:
         (theirs(objects={**OURS.objects, "v1 ConfigMap default/n": "n"}), "ConfigMap default/n is new"),
         (replace(NOW, running=Running({DEPLOYMENT: 2}, RUNNING.pods)), "changed (generation 1 to 2)"),
         (replace(NOW, running=Running(RUNNING.generations, {"app-2 (u2)": 0})), "pod app-1 (u1) was replaced"),
+        (replace(NOW, running=Running(RUNNING.generations, {"app-1 (u1)": 1})), "pod app-1 (u1) was restarted"),
     ],
 )
 def test_a_violation_is_named(now: AdoptionState, violation: str) -> None:
@@ -59,15 +60,15 @@ def test_a_violation_is_named(now: AdoptionState, violation: str) -> None:
     [
         (
             {"app-1 (u1)": "app: Error, exit code 137"},
-            "restarted in place, which no upgrade does: app: Error, exit code",
+            "restarted in place: app: Error, exit code 137",
         ),
         ({}, "no end is known"),
     ],
 )
-def test_a_container_that_was_started_again_is_told_and_disproves_nothing(ends: dict[str, str], told: str) -> None:
+def test_how_a_container_ended_that_was_started_again_is_told(ends: dict[str, str], told: str) -> None:
     judgement = judge(BASELINE, replace(NOW, running=Running(RUNNING.generations, {"app-1 (u1)": 1}, ends)))
-    assert judgement.violations == ()
-    assert told in judgement.unproven[0]
+    assert told in judgement.violations[0]
+    assert judgement.is_same
 
 
 @pytest.mark.parametrize(
