@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, objects, text
-from kube.cluster import EVENT, POD
+from bootstrap.host.objects import Object, name_of, namespace_of, number, objects, text
+from kube.cluster import EVENT
+from kube.pods import container_statuses, pods_of
 
 if TYPE_CHECKING:
     from kube.cluster import Reading
@@ -30,9 +31,7 @@ def troubles(cluster: Reading, workload: Object) -> str:
     Raises:
         KubeError: the cluster cannot be asked.
     """
-    selector = mapping(workload, "spec", "selector", "matchLabels")
-    labels = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
-    pods = cluster.list_objects(POD, namespace_of(workload), labels=labels)
+    pods = pods_of(cluster, workload, namespace_of(workload))
     behind = [pod for pod in pods if not _is_ready(pod)]
     if not behind:
         return "" if pods else _warning(cluster, workload)
@@ -60,8 +59,9 @@ def _said(pod: Object) -> str:
 
 def _waiting(pod: Object) -> Object:
     """The container that says most of all that wait; the first that is not ready where none does."""
-    every = [*objects(pod, "status", "initContainerStatuses"), *objects(pod, "status", "containerStatuses")]
-    return min((one for one in every if text(one, "state", "waiting", "reason")), key=_rank, default={})
+    return min(
+        (one for one in container_statuses(pod) if text(one, "state", "waiting", "reason")), key=_rank, default={}
+    )
 
 
 def _rank(status: Object) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, objects, text
+from bootstrap.host.objects import Object, mapping, name_of, namespace_of, number, text
 from kube import helm
-from kube.cluster import POD
+from kube.pods import container_statuses, last_end, pods_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,33 +92,14 @@ def running_of(cluster: Cluster, release: helm.Release) -> Running:
         if number(live, "metadata", "generation"):
             generations[_label(item, release.namespace)] = number(live, "metadata", "generation")
         if kind[1] in _WORKLOADS:
-            for pod in _pods(cluster, live, namespace):
-                name = f"{name_of(pod)} ({text(pod, 'metadata', 'uid')})"
-                containers = _containers(pod)
+            for pod in pods_of(cluster, live, namespace):
+                if text(pod, "metadata", "deletionTimestamp"):
+                    continue
+                name, containers = f"{name_of(pod)} ({text(pod, 'metadata', 'uid')})", container_statuses(pod)
                 pods[name] = sum(number(one, "restartCount") for one in containers)
-                if told := ", ".join(end for end in map(_end, containers) if end):
+                if told := ", ".join(filter(None, map(last_end, containers))):
                     ends[name] = told
     return Running(generations, pods, ends)
-
-
-def _pods(cluster: Cluster, workload: Object, namespace: str) -> list[Object]:
-    labels = mapping(workload, "spec", "selector", "matchLabels")
-    selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-    found = cluster.list_objects(POD, namespace, labels=selector)
-    return [pod for pod in found if not text(pod, "metadata", "deletionTimestamp")]
-
-
-def _containers(pod: Object) -> list[Object]:
-    return [one for place in ("containerStatuses", "initContainerStatuses") for one in objects(pod, "status", place)]
-
-
-def _end(container: Object) -> str:
-    """How a container ended before it was started again; empty when it never was."""
-    last = mapping(container, "lastState", "terminated")
-    if not last:
-        return ""
-    code, reason = number(last, "exitCode"), text(last, "reason")
-    return f"{text(container, 'name')}: {reason or 'ended'}, exit code {code}, at {text(last, 'finishedAt')}"
 
 
 def _label(item: Object, namespace: str) -> str:

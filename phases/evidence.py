@@ -20,6 +20,7 @@ from bootstrap.host.objects import dig, name_of, namespace_of, number, objects, 
 from bootstrap.views.failure import failure_lines
 from bootstrap.views.text import one_line
 from kube.cluster import EVENT, NODE, POD
+from kube.pods import container_statuses
 from phases.controlplane import kubeconfig
 from phases.machines import present
 from phases.refs import SECRETS
@@ -205,9 +206,8 @@ def _pods(api: Cluster) -> Iterator[str]:
         place = text(pod, "spec", "nodeName") or "no node"
         yield f"{namespace_of(pod)}/{name_of(pod)}: {text(pod, 'status', 'phase')} on {place}"
         yield from _conditions(pod)
-        for kind in ("initContainerStatuses", "containerStatuses"):
-            for container in objects(pod, "status", kind):
-                yield f"  {text(container, 'name')}: {'; '.join(_states(container))}"
+        for container in container_statuses(pod):
+            yield f"  {text(container, 'name')}: {'; '.join(_states(container))}"
 
 
 def _is_well(pod: Object) -> bool:
