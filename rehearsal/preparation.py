@@ -133,6 +133,7 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
     images = builder.images(assets, installer=install_image(workshop.root, cluster), uses=uses_of(cluster))
     images_key = builder.images_key(images)
     emulator = EmulatorChoice(lab.cache, workshop).choose(assets.kernel, settled=bool(lab.owner()))
+    processors = workshop.processors if emulator.emulates else None
     host, _, path = cluster.git.url.removeprefix("https://").partition("/")
     wiring = read_wiring(workshop.root, cluster)
     settings = LabSettings(
@@ -143,7 +144,7 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         kernel=assets.kernel, initramfs=assets.initramfs, registry_base=lab.cache / f"{REGISTRY}-{images_key}",
         images_key=images_key, authority_certificate=authority.certificate, authority_key=authority.key,
         emulator=emulator, programs=workshop.programs,
-        machines=_machines(cluster, workshop.processors if emulator.emulates else None), inputs="",
+        machines=_machines(cluster, processors), inputs="",
         rehearsal=cluster.rehearsal, lacp=wiring.lacp, mtu=wiring.mtu, charts=workshop.charts,
     )  # fmt: skip
     # Charts may be given when it is started; whoever joins it takes them as they are.
@@ -157,7 +158,7 @@ def prepare(lab: Lab, cluster: Cluster, workshop: Workshop) -> LabSettings:
         (lab.folder / MODULES_FILE).write_text(json.dumps(folders))
         over = rehearsal_documents(workshop.root, cluster, wiring) if cluster.rehearsal else []
         certificate = authority.certificate.read_text()
-        crowded = emulator.emulates and workshop.processors < len(settings.machines)
+        crowded = _is_crowded(len(settings.machines), processors)
         over += lab_documents(certificate, emulated=emulator.emulates, crowded=crowded)
         write(lab.folder / OVERLAY_FILE, over)
     return settings
@@ -199,8 +200,13 @@ def _machines(cluster: Cluster, processors: int | None) -> tuple[MachineSettings
     if processors is None:
         return machines
     # Where not all can run at once, the others wait for the API server of the first, and would take its time.
-    others = NICENESS_OF_OTHERS if processors < len(present) else NICENESS
+    others = NICENESS_OF_OTHERS if _is_crowded(len(present), processors) else NICENESS
     return tuple(replace(one, niceness=NICENESS if one.name == cluster.bootstrap_node else others) for one in machines)
+
+
+def _is_crowded(machines: int, processors: int | None) -> bool:
+    """Whether more machines are emulated than the host has processors; arguments as in `_machines`."""
+    return processors is not None and processors < machines
 
 
 def _machine(node: Node, most: int | None) -> MachineSettings:
