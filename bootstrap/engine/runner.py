@@ -123,9 +123,11 @@ class Runner:
             return cancellation.reason
         for state in (State.FAILED, State.ABORTED):
             for path, course in self._courses.items():
-                if course.state is state and path in node.needs and self._is_over(path):
+                if course.state is not state or not self._is_over(path):
+                    continue
+                if path in node.needs:
                     return f"needs {path}, which {_became(state)}"
-                if course.state is state and path in node.after and self._is_over(path):
+                if path in node.after:
                     return f"comes after {path}, which {_became(state)}"
         if self.failed and self._waits_for_its_phase(node):
             return f"{cancellation.reason} before phase {node.phase.name} began"
