@@ -63,7 +63,7 @@ def _actions(world: World, ctx: Context, _facts: None) -> Sequence[Action]:
         for name, error in errors.items():
             if error:
                 # The kubelet asks again by itself; what it lacks is time.
-                inner.note(f"the kubelet of {name} was not restarted: {error.fact}: {error.cause}")
+                inner.note(f"the kubelet of {name} was not restarted: {error}")
 
     return [
         Action(
