@@ -322,7 +322,7 @@ _REGISTRY: Final = (
     ),
     Program(
         name="lab-discovery", version="", recipe="lab/discovery", package="firstlight.dev/lab/discovery", asks=None,
-        use=Use.LAB, seconds=4,
+        use=Use.LAB, seconds=1,
     ),
 )  # fmt: skip
 
